@@ -1,0 +1,81 @@
+// swift-tools-version: 6.3
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  .enableUpcomingFeature("InferIsolatedConformances"),
+  .enableUpcomingFeature("ImmutableWeakCaptures"),
+  .enableExperimentalFeature("Lifetimes"),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+
+let cSettings: [CSetting] = [
+  .enableWarning("all"),
+  .enableWarning("extra"),
+  .treatAllWarnings(as: .error),
+]
+
+/// A Swift target with the settings that every Swift target here shares.
+func swiftTarget(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let argumentParser = Target.Dependency.product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+  name: "vsocfs",
+  products: [
+    .library(name: "VsocProtocol", targets: ["VsocProtocol"]),
+    .library(name: "VsocEngine", targets: ["VsocEngine"]),
+    .executable(name: "vsocfs", targets: ["vsocfs"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+  ],
+  targets: [
+    // Shims: system calls, libfuse3 and the C ABI.
+    .target(name: "CLinux", cSettings: cSettings),
+    .systemLibrary(
+      name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev", "fuse3"])]),
+    .target(name: "CFuseIO", dependencies: ["CFuse3"], cSettings: cSettings),
+    .target(name: "CVsocABI", cSettings: cSettings),
+
+    // Owners of descriptors, mappings, threads; the libfuse3 wrapper.
+    swiftTarget("LinuxSystem", ["CLinux", system]),
+    swiftTarget("FuseSession", ["CFuse3", "CFuseIO", "LinuxSystem", system]),
+
+    // The protocols on raw memory, and the engine that waits and wakes.
+    swiftTarget("VsocProtocol", ["CVsocABI"]),
+    swiftTarget("VsocEngine", ["VsocProtocol", "LinuxSystem", system]),
+
+    // The tree, the layout file, the daemon.
+    swiftTarget("VsocConfiguration", ["VsocProtocol", "VsocEngine"]),
+    swiftTarget(
+      "VsocFileSystem",
+      [
+        "VsocConfiguration", "VsocEngine", "VsocProtocol", "FuseSession", "LinuxSystem",
+        "CVsocABI", system, logging,
+      ]),
+    .executableTarget(
+      name: "vsocfs",
+      dependencies: [
+        "VsocFileSystem", "VsocConfiguration", "VsocEngine", "FuseSession", "LinuxSystem",
+        "CLinux", argumentParser, system, logging,
+      ],
+      swiftSettings: swiftSettings),
+  ],
+  cLanguageStandard: .gnu17,
+)

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * System calls and constants that Swift's Glibc module lacks. Each shim returns what the call
+ * returns, or -errno: errno is not a value that survives the way through Swift.
+ */
+#ifndef VSOCFS_CLINUX_H
+#define VSOCFS_CLINUX_H
+
+/* Nothing that depends on _GNU_SOURCE here: Swift's Glibc module has its own view of libc. */
+#include <stddef.h>
+#include <stdint.h>
+
+/* memfd_create(2), fcntl(F_ADD_SEALS): variadic, or not in the module. */
+int vsocfs_memfd_create(const char *name);
+/* No growing, no shrinking, and no change of the seals: a size that the daemon can rely on. */
+int vsocfs_memfd_seal_size(int fd);
+
+/* eventfd(2), timerfd(2), signalfd(2), epoll(7): not in the module. */
+int vsocfs_eventfd(void);
+int vsocfs_timerfd_monotonic(void);
+/* Absolute CLOCK_MONOTONIC time; 0, 0 disarms. */
+int vsocfs_timerfd_set(int fd, int64_t seconds, int64_t nanoseconds);
+int vsocfs_signalfd_for_shutdown(void);
+int vsocfs_epoll_create(void);
+/* Level-triggered readability of `fd`, reported as `token`. */
+int vsocfs_epoll_add(int epoll, int fd, uint64_t token);
+/* Waits without a timeout; stores up to `capacity` tokens. */
+int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity);
+
+/* futex(2), shared: there is no libc wrapper. */
+int vsocfs_futex_wake(const void *word, int count);
+/* FUTEX_WAKE of everybody: a count of -1 wakes one sleeper only. */
+enum { VSOCFS_FUTEX_WAKE_ALL = 0x7fffffff };
+int vsocfs_futex_wait_private(const void *word, uint32_t value);
+int vsocfs_futex_wake_private(const void *word, int count);
+
+enum { VSOCFS_FUTEX_WAITV_MAX = 128 };
+/* One word of a futex_waitv(2), which Debian 12's headers know but glibc does not wrap. */
+struct vsocfs_futex_waitv {
+  uint64_t value;
+  uint64_t address;
+  uint32_t flags;
+  uint32_t reserved;
+};
+enum { VSOCFS_FUTEX_SHARED_U32 = 2, VSOCFS_FUTEX_PRIVATE_U32 = 2 | 128 };
+/* The index of a word that was woken, or -errno (-EAGAIN: some word had another value). */
+int vsocfs_futex_waitv(struct vsocfs_futex_waitv *words, unsigned count);
+
+/* umount2(2) at the end of a mount: also aborts the connection, so that nobody stays blocked. */
+int vsocfs_umount_abort(const char *path);
+/* Detaches whatever is mounted last at `path`. */
+int vsocfs_umount_detach(const char *path);
+
+/* pthread_create, detached, with a given stack size (0: the default). All signals are blocked in
+ * the thread: the signalfd has them. 0 or -errno. */
+int vsocfs_thread_start(void *(*body)(void *), void *argument, size_t stack_size);
+/* Names the calling thread (at most 15 bytes); pthread_setname_np is not in the module. */
+void vsocfs_thread_name(const char *name);
+
+/* Blocks SIGTERM, SIGINT, SIGHUP in the calling thread (and those it will start) for the signalfd,
+ * and ignores SIGPIPE. */
+int vsocfs_block_shutdown_signals(void);
+
+
+#endif

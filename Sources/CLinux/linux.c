@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+static int or_errno(long result) { return result < 0 ? -errno : (int)result; }
+
+int vsocfs_memfd_create(const char *name) {
+  int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+  /* MFD_NOEXEC_SEAL is younger (6.3) than some kernels that can do the rest. */
+  if (fd < 0 && errno == EINVAL) fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  return or_errno(fd);
+}
+
+int vsocfs_memfd_seal_size(int fd) {
+  return or_errno(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL));
+}
+
+int vsocfs_eventfd(void) { return or_errno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+int vsocfs_timerfd_monotonic(void) {
+  return or_errno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+int vsocfs_timerfd_set(int fd, int64_t seconds, int64_t nanoseconds) {
+  struct itimerspec when = {.it_value = {.tv_sec = seconds, .tv_nsec = nanoseconds}};
+  return or_errno(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL));
+}
+
+static void shutdown_signals(sigset_t *set) {
+  sigemptyset(set);
+  sigaddset(set, SIGTERM);
+  sigaddset(set, SIGINT);
+  sigaddset(set, SIGHUP);
+}
+
+int vsocfs_block_shutdown_signals(void) {
+  sigset_t set;
+  shutdown_signals(&set);
+  signal(SIGPIPE, SIG_IGN);
+  return -pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int vsocfs_signalfd_for_shutdown(void) {
+  sigset_t set;
+  shutdown_signals(&set);
+  return or_errno(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int vsocfs_epoll_create(void) { return or_errno(epoll_create1(EPOLL_CLOEXEC)); }
+
+int vsocfs_epoll_add(int epoll, int fd, uint64_t token) {
+  struct epoll_event event = {.events = EPOLLIN, .data.u64 = token};
+  return or_errno(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+}
+
+int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity) {
+  struct epoll_event events[16];
+  if (capacity > 16) capacity = 16;
+  int n = epoll_wait(epoll, events, capacity, -1);
+  for (int i = 0; i < n; i++) tokens[i] = events[i].data.u64;
+  return or_errno(n);
+}
+
+int vsocfs_futex_wake(const void *word, int count) {
+  return or_errno(syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0));
+}
+
+int vsocfs_futex_wait_private(const void *word, uint32_t value) {
+  return or_errno(syscall(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0));
+}
+
+int vsocfs_futex_wake_private(const void *word, int count) {
+  return or_errno(syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0));
+}
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+int vsocfs_futex_waitv(struct vsocfs_futex_waitv *words, unsigned count) {
+  return or_errno(syscall(SYS_futex_waitv, words, count, 0, NULL, 0));
+}
+
+int vsocfs_umount_abort(const char *path) {
+  return or_errno(umount2(path, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW));
+}
+
+int vsocfs_umount_detach(const char *path) {
+  return or_errno(umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW));
+}
+
+int vsocfs_thread_start(void *(*body)(void *), void *argument, size_t stack_size) {
+  pthread_attr_t attributes;
+  pthread_t thread;
+  sigset_t all, before;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  if (stack_size) pthread_attr_setstacksize(&attributes, stack_size);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(&thread, &attributes, body, argument);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  return -error;
+}
+
+void vsocfs_thread_name(const char *name) { pthread_setname_np(pthread_self(), name); }

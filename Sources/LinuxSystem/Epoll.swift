@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+package import SystemPackage
+
+/// An epoll(7) instance: level-triggered readability of descriptors, by token.
+package struct Epoll: ~Copyable, Sendable {
+  private let descriptor: Descriptor
+
+  package init() throws(Errno) {
+    descriptor = Descriptor(owning: try check { vsocfs_epoll_create() })
+  }
+
+  package func add(_ fd: borrowing Descriptor, token: UInt64) throws(Errno) {
+    let (epoll, raw) = (descriptor.raw, fd.raw)
+    try check { vsocfs_epoll_add(epoll, raw, token) }
+  }
+
+  /// The tokens of descriptors that are readable; waits until there is one.
+  package func wait() throws(Errno) -> [UInt64] {
+    let epoll = descriptor.raw
+    var tokens = [UInt64](repeating: 0, count: 16)
+    let count = try check(retryOnInterrupt: true) {
+      unsafe vsocfs_epoll_wait(epoll, &tokens, 16)
+    }
+    return Array(tokens.prefix(Int(count)))
+  }
+}

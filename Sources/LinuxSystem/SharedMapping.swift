@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Glibc
+package import SystemPackage
+
+/// Owns a shared, writable mapping of a file and unmaps it (mmap(2) MAP_SHARED).
+///
+/// Others write to the memory at any time: everything read from it is read once, with an atomic
+/// operation or as a copy, and checked before use.
+@safe
+package final class SharedMapping: @unchecked Sendable {
+  package let base: UnsafeMutableRawPointer
+  package let size: Int
+
+  package init(descriptor: Int32, size: Int) throws(Errno) {
+    let address = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
+    guard let address = unsafe address, unsafe address != MAP_FAILED else {
+      throw Errno(rawValue: errno)
+    }
+    unsafe self.base = unsafe address
+    self.size = size
+  }
+
+  deinit {
+    _ = unsafe munmap(base, size)
+  }
+}
