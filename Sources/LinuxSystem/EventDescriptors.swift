@@ -41,9 +41,10 @@ package struct TimerDescriptor: ~Copyable, Sendable {
       descriptor.raw, Int64(nanoseconds / 1_000_000_000), Int64(nanoseconds % 1_000_000_000))
   }
 
-  package func clear() {
+  /// Blocks until the time set has come.
+  package func wait() {
     var count: UInt64 = 0
-    _ = unsafe read(descriptor.raw, &count, 8)
+    while unsafe read(descriptor.raw, &count, 8) < 0 && errno == EINTR {}
   }
 }
 

@@ -10,6 +10,11 @@ package enum Futex {
   package static func wakeAll(_ word: UnsafeRawPointer) -> Int {
     Int(max(unsafe vsocfs_futex_wake(word, Int32(VSOCFS_FUTEX_WAKE_ALL)), 0))
   }
+
+  /// Wakes whoever sleeps on a word of this process's own memory.
+  package static func wakePrivate(_ word: UnsafeRawPointer) {
+    _ = unsafe vsocfs_futex_wake_private(word, Int32(VSOCFS_FUTEX_WAKE_ALL))
+  }
 }
 
 /// The argument of futex_waitv(2): up to 128 words, each with the value it must still have.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Synchronization
+internal import Synchronization
 
 /// A region's memory as this process maps it. It does not own the mapping: whoever makes a window
 /// keeps the mapping alive for as long as the window is used.
@@ -19,10 +19,9 @@ public struct RegionWindow: @unchecked Sendable {
   }
 
   /// The 32-bit word at `offset`, which must be aligned and inside the region.
-  public func word(at offset: UInt32) throws(OffsetError) -> UnsafePointer<Atomic<UInt32>> {
+  public func word(at offset: UInt32) throws(OffsetError) -> SharedWord {
     try check(offset)
-    return unsafe UnsafePointer(
-      (base + Int(offset)).assumingMemoryBound(to: Atomic<UInt32>.self))
+    return unsafe SharedWord(words(at: offset))
   }
 
   /// Refuses an offset that is no word of this region.

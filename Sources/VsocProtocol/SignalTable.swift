@@ -82,6 +82,26 @@ public struct SignalTable: @unchecked Sendable {
     return true
   }
 
+  /// An offset that is posted, unchecked and without its flag; nil if the table is empty.
+  public var firstPosted: UInt32? {
+    for index in 0...mask {
+      let value = unsafe slots[index].load(ordering: .sequentiallyConsistent)
+      if value != 0 { return value & ~Self.roundTripFlag }
+    }
+    return nil
+  }
+
+  /// Whether all of the offsets could be posted now, those that stand in the table included.
+  public func hasRoom(for values: [UInt32]) -> Bool {
+    var missing = Set(values.map { $0 & ~Self.roundTripFlag })
+    var free = 0
+    for index in 0...mask {
+      let value = unsafe slots[index].load(ordering: .sequentiallyConsistent)
+      if value == 0 { free += 1 } else { missing.remove(value & ~Self.roundTripFlag) }
+    }
+    return missing.count <= free
+  }
+
   /// Takes everything in, as the receiver: `body` gets each posted value, unchecked, with its flag.
   ///
   /// - Returns: whether an interrupt was in flight.

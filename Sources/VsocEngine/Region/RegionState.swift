@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import VsocProtocol
+
+/// Everything about a region that changes. One lock guards all of it, both ends included: the
+/// sections are short, and a ring at one end often touches the other.
+struct RegionState {
+  var configuration: RegionConfiguration
+  /// Made when it is first needed, so that a region that nobody uses costs no memory.
+  var memory: RegionMemory?
+  var guest = EndState()
+  var host = EndState()
+  var sleepers = Sleepers()
+  /// Open handles and other users; the region cannot be destroyed while there are any.
+  var users = 0
+  /// Whether the size is fixed, because somebody may have mapped or written the memory.
+  var isSealed = false
+  var isDestroyed = false
+
+  subscript(end: End) -> EndState {
+    get { end == .guest ? guest : host }
+    _modify {
+      if end == .guest { yield &guest } else { yield &host }
+    }
+  }
+}
+
+/// What arrives at one end, and who waits for it there.
+struct EndState {
+  // The doorbell.
+
+  /// It was rung without an offset, and nobody took that in yet.
+  var isRung = false
+  var log = DrainLog()
+  var doorbellReaders: [DoorbellReader] = []
+  var doorbellReads: [DoorbellRead] = []
+  /// Waits for the `interrupt_signalled` word to be set.
+  var interruptWaits: [InterruptWait] = []
+
+  // Senders to this end that found the table full.
+
+  /// In the order in which they came.
+  var blockedWrites: [DoorbellWrite] = []
+  /// Round-trip offsets that this end owes its peer, while the peer's table is full.
+  var owedPostBacks: Set<UInt32> = []
+  /// Words on which a receiver that uses the mapping alone may be heard to drain.
+  var drainWatches: [WatchedWord] = []
+
+  // The signal file.
+
+  /// Notifications delivered so far.
+  var signalCount: UInt64 = 0
+  var signalReaders: [SignalReader] = []
+  var signalReads: [SignalRead] = []
+}

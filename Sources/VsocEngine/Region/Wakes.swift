@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import LinuxSystem
+internal import VsocProtocol
+
+/// Everything that one event wakes: collected while the region's lock is held, delivered after.
+///
+/// Each waiter in it was claimed and taken from its list under the lock, so that nobody else can
+/// finish it, and its result was fixed there.
+struct Wakes {
+  var doorbellReads: [(DoorbellRead, [UInt32])] = []
+  var signalReads: [(SignalRead, UInt64)] = []
+  var blockedWrites: [DoorbellWrite] = []
+  var interruptWaits: [InterruptWait] = []
+  var sleepers: [CondWait] = []
+  var observers: [any ReadinessObserver] = []
+  /// Words on which plain futex sleepers are woken, with the memory that they stand in.
+  var futexes: [UInt32] = []
+  var memory: RegionMemory?
+  /// Ends at which something was posted meanwhile, and not yet rung for.
+  var refilledEnds: [End] = []
+
+  // What is to be counted.
+  var posts = 0
+  var rings = 0
+  var drains = 0
+  var offsets = 0
+  var injections = 0
+  var notifications = 0
+  var condWakes = 0
+  var badOffsets = 0
+  var lostPostBacks = 0
+
+  /// Wakes them all. No lock may be held.
+  consuming func deliver(_ parking: Parking) {
+    // Plain sleepers first: a reader that is told of an offset may rely on them being awake.
+    if let memory {
+      for offset in futexes {
+        if let word = try? memory.window.word(at: offset) { unsafe Futex.wakeAll(word.address) }
+      }
+    }
+    for sleeper in sleepers {
+      parking.forget(sleeper)
+      sleeper.completion(sleeper.wakes, nil)
+    }
+    for wait in interruptWaits {
+      parking.forget(wait)
+      wait.completion(nil)
+    }
+    for (read, offsets) in doorbellReads {
+      parking.forget(read)
+      read.completion(.success(offsets))
+    }
+    for (read, count) in signalReads {
+      parking.forget(read)
+      read.completion(.success(count))
+    }
+    for write in blockedWrites {
+      parking.forget(write)
+      write.completion(write.posted, nil)
+    }
+    for observer in observers { observer.readinessMayHaveChanged() }
+  }
+}

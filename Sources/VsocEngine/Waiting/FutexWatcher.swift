@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import LinuxSystem
+internal import Synchronization
+internal import SystemPackage
+internal import VsocProtocol
+
+/// Sleeps on futex words for others: hears a FUTEX_WAKE that a client sends through its mapping.
+///
+/// futex_waitv(2) takes 128 words, so the words are spread over threads that sleep on up to 127
+/// each, and on a control word by which they are told of new ones. No wakeup is lost: a word is
+/// armed with the value that its sleepers wait to go away, and the kernel refuses to sleep on it if
+/// that is gone. The lock is a leaf under the regions' locks.
+final class FutexWatcher: Sendable {
+  private static let wordsPerShard = FutexWaitSet.capacity - 1
+
+  private struct State {
+    var shards: [FutexShard] = []
+    /// Words with sleepers, to be used again when the next sleeper comes.
+    var places: [WatchedWord.Place: WatchedWord] = [:]
+    var isStopped = false
+  }
+
+  private let state = Mutex(State())
+
+  /// The number of threads.
+  var threadCount: Int { state.withLock { $0.shards.count } }
+
+  /// Watches a word from now on; nil if it is none, or no thread can be had for it.
+  ///
+  /// - Parameter value: what its sleepers wait to go away; nil if only wakeups matter.
+  func watch(
+    _ offset: UInt32, value: UInt32?, in memory: RegionMemory, of region: Region
+  ) -> WatchedWord? {
+    guard
+      let new = WatchedWord(offset, value: value, memory: memory, region: region, watcher: self)
+    else { return nil }
+    return state.withLock { state -> WatchedWord? in
+      guard !state.isStopped else { return nil }
+      if let value, let word = state.places[new.place], let shard = word.shard, !word.isLive {
+        // The thread still sleeps on it, or will arm it when it has done with a wakeup.
+        word.expect(value)
+        word.isLive = true
+        shard.liveCount += 1
+        return word
+      }
+      guard let shard = shardWithRoom(&state) else { return nil }
+      shard.words.append(new)
+      shard.liveCount += 1
+      new.shard = shard
+      if value != nil { state.places[new.place] = new }
+      shard.control.raise()
+      return new
+    }
+  }
+
+  /// Nobody is interested in the word any more: makes room for another, and lets a thread go that
+  /// has nothing to sleep on.
+  func drop(_ word: WatchedWord) {
+    state.withLock { state in
+      guard word.isLive, let shard = word.shard else { return }
+      word.isLive = false
+      shard.liveCount -= 1
+      if shard.liveCount == 0, shard !== state.shards.first { shard.control.raise() }
+    }
+  }
+
+  /// Makes all threads let go of dropped words, and so of memory that is to be unmapped.
+  func collect() {
+    state.withLock { state in
+      for shard in state.shards where shard.words.count > shard.liveCount { shard.control.raise() }
+    }
+  }
+
+  /// Ends all threads.
+  func stop() {
+    state.withLock { state in
+      state.isStopped = true
+      for shard in state.shards { shard.control.raise() }
+    }
+  }
+
+  private func shardWithRoom(_ state: inout State) -> FutexShard? {
+    if let shard = state.shards.first(where: { $0.liveCount < Self.wordsPerShard }) {
+      return shard
+    }
+    let shard = FutexShard()
+    do throws(Errno) {
+      try Thread.start(name: "vsoc-futex", stackSize: 128 << 10) { self.sleep(shard) }
+    } catch {
+      return nil
+    }
+    state.shards.append(shard)
+    return shard
+  }
+
+  private func sleep(_ shard: FutexShard) {
+    var set = FutexWaitSet()
+    while let (words, generation) = arm(shard) {
+      set.removeAll()
+      unsafe set.append(shard.control.address, value: generation, isShared: false)
+      for word in words {
+        unsafe set.append(word.address, value: word.arm(), isShared: true)
+      }
+      switch set.wait() {
+      case .woken(0), .interrupted:
+        break
+      case .woken(let index):
+        words[index - 1].woken()
+        // The call names one word; of the others that were woken, all whose sleepers are done
+        // show a changed value.
+        for word in words where word.hasChanged { word.missed() }
+      case .changed:
+        for word in words where word.hasChanged { word.missed() }
+      case .failed:
+        for word in words { word.drop() }
+      }
+    }
+  }
+
+  /// The words to sleep on, and the control word's value to which they belong; nil: end.
+  private func arm(_ shard: FutexShard) -> (words: [WatchedWord], generation: UInt32)? {
+    state.withLock { state in
+      let generation = shard.control.value
+      if state.isStopped { for word in shard.words { word.isLive = false } }
+      for word in shard.words where !word.isLive {
+        word.shard = nil
+        if state.places[word.place] === word { state.places.removeValue(forKey: word.place) }
+      }
+      shard.words.removeAll { !$0.isLive }
+      if shard.words.isEmpty, state.isStopped || shard !== state.shards.first {
+        state.shards.removeAll { $0 === shard }
+        return nil
+      }
+      return (shard.words, generation)
+    }
+  }
+}
+
+/// The words of one thread, guarded by the watcher's lock.
+final class FutexShard: @unchecked Sendable {
+  /// Dropped words stay until the thread is next awake.
+  var words: [WatchedWord] = []
+  var liveCount = 0
+  fileprivate let control = ControlWord()
+}
+
+/// A futex word of the daemon's own memory, raised to wake the thread that sleeps on it.
+@safe
+private final class ControlWord: @unchecked Sendable {
+  private let word: UnsafeMutablePointer<Atomic<UInt32>>
+
+  init() {
+    unsafe word = .allocate(capacity: 1)
+    unsafe word.initialize(to: Atomic(0))
+  }
+  deinit { unsafe word.deallocate() }
+
+  var value: UInt32 { unsafe word.pointee.load(ordering: .acquiring) }
+  var address: UnsafeRawPointer { unsafe UnsafeRawPointer(word) }
+
+  func raise() {
+    unsafe word.pointee.wrappingAdd(1, ordering: .releasing)
+    unsafe Futex.wakePrivate(word)
+  }
+}
