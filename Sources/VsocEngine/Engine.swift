@@ -40,26 +40,53 @@ package final class Engine: Sendable {
 
   // MARK: Regions
 
-  /// Makes a region. EEXIST: the name is taken. ENOSPC: over the cap.
+  /// Makes a region. EEXIST: the name is taken. ENOSPC: over the cap. ENOENT: no such manager.
   @discardableResult
   package func create(_ configuration: RegionConfiguration) throws(Errno) -> Region {
+    try create([configuration])[0]
+  }
+
+  /// Makes regions in this order, which may name one another as managers; all of them or none.
+  @discardableResult
+  package func create(_ configurations: [RegionConfiguration]) throws(Errno) -> [Region] {
     try table.withLock { table throws(Errno) in
-      guard table.byName[configuration.name] == nil else { throw .fileExists }
-      try reserve(UInt64(configuration.geometry.size), in: &table)
-      let region = Region(
-        index: table.nextIndex, configuration: configuration, parking: parking, watcher: watcher,
-        counters: counters)
-      table.nextIndex += 1
-      table.byIndex[region.index] = region
-      table.byName[region.name] = region
-      return region
+      var indices = table.byName.mapValues(\.index)
+      for (index, configuration) in zip(table.nextIndex..., configurations) {
+        guard indices.updateValue(index, forKey: configuration.name) == nil else {
+          throw .fileExists
+        }
+      }
+      let size = configurations.reduce(UInt64(0)) { $0 + UInt64($1.geometry.size) }
+      var managers: [UInt32] = []
+      for configuration in configurations {
+        guard let manager = configuration.managedBy else {
+          managers.append(0)
+          continue
+        }
+        guard let index = indices[manager] else { throw .noSuchFileOrDirectory }
+        managers.append(index)
+      }
+      try reserve(size, in: &table)
+      return zip(configurations, managers).map { configuration, manager in
+        let region = Region(
+          index: table.nextIndex, configuration: configuration, managerIndex: manager,
+          parking: parking, watcher: watcher, counters: counters)
+        table.nextIndex += 1
+        table.byIndex[region.index] = region
+        table.byName[region.name] = region
+        return region
+      }
     }
   }
 
-  /// Destroys a region. ENOENT: there is none of the name. EBUSY: it is in use.
+  /// Destroys a region. ENOENT: there is none of the name. EBUSY: it is in use, or
+  /// manages another.
   package func destroy(_ name: RegionName) throws(Errno) -> Region {
     try table.withLock { table throws(Errno) in
       guard let region = table.byName[name] else { throw .noSuchFileOrDirectory }
+      guard !table.byIndex.values.contains(where: { $0.managerIndex == region.index }) else {
+        throw .resourceBusy
+      }
       try region.destroy()
       table.byName.removeValue(forKey: name)
       table.byIndex.removeValue(forKey: region.index)

@@ -82,6 +82,11 @@ public struct SignalTable: @unchecked Sendable {
     return true
   }
 
+  /// How many slots hold an offset.
+  public var postedCount: Int {
+    (0...mask).count { unsafe slots[$0].load(ordering: .sequentiallyConsistent) != 0 }
+  }
+
   /// An offset that is posted, unchecked and without its flag; nil if the table is empty.
   public var firstPosted: UInt32? {
     for index in 0...mask {

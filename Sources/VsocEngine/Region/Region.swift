@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Glibc
 internal import LinuxSystem
 internal import Synchronization
 package import SystemPackage
@@ -13,16 +14,22 @@ package final class Region: Sendable {
   /// Counted from 1, never used twice; the index of the ABI.
   package let index: UInt32
   package let name: RegionName
+  /// The index of the managing region, 0 for none.
+  package let managerIndex: UInt32
+  /// Seconds since the epoch.
+  package let creationTime: Int64
   package let parking: Parking
   let watcher: FutexWatcher
   let counters: Counters
   let state: Mutex<RegionState>
 
   init(
-    index: UInt32, configuration: RegionConfiguration, parking: Parking, watcher: FutexWatcher,
-    counters: Counters
+    index: UInt32, configuration: RegionConfiguration, managerIndex: UInt32, parking: Parking,
+    watcher: FutexWatcher, counters: Counters
   ) {
     self.index = index
+    self.managerIndex = managerIndex
+    creationTime = Int64(time(nil))
     name = configuration.name
     self.parking = parking
     self.watcher = watcher
@@ -70,7 +77,7 @@ package final class Region: Sendable {
   package func header(_ configuration: RegionConfiguration) -> RegionHeader {
     RegionHeader(
       name: name, geometry: configuration.geometry, currentVersion: configuration.currentVersion,
-      minCompatibleVersion: configuration.minCompatibleVersion, managedBy: 0)
+      minCompatibleVersion: configuration.minCompatibleVersion, managedBy: managerIndex)
   }
 
   // MARK: Uses, size, owner

@@ -45,3 +45,14 @@ package class Waiter: @unchecked Sendable {
   /// Takes the waiter out of the list that it stands in. The region's lock is held.
   func leave(_ state: inout RegionState) {}
 }
+
+extension Waiter {
+  /// Lets the waiter wait; if that fails, because the region is gone, ends it.
+  package func park<Failure>(_ enter: () throws(Failure) -> Void) {
+    do throws(Failure) {
+      try enter()
+    } catch {
+      region.parking.abandon(token: token, .gone)
+    }
+  }
+}

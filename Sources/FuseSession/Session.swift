@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CFuse3
+internal import CFuseIO
+internal import CLinux
+internal import Glibc
+internal import LinuxSystem
+internal import Synchronization
+package import SystemPackage
+
+/// A connection to the kernel, or to a test that plays it, and the threads that serve it.
+///
+/// Workers block in read(2) on the connection; each carries a request to the file system and comes
+/// back. They end when the connection does: by umount(2), by `abort`, or when the other end of a
+/// socket closes. The session lives until the last poll handle and backing file is gone.
+@safe
+package final class Session: @unchecked Sendable {
+  let fileSystem: any FileSystem
+  private let raw: OpaquePointer
+  private let channel: UnsafeMutablePointer<vsocfs_fuse_channel>
+  private let mountPoint = Mutex<String?>(nil)
+  private let workers = Atomic(0)
+  private let ended: @Sendable () -> Void
+
+  /// - Parameters:
+  ///   - options: mount options for libfuse, as after `-o`.
+  ///   - wantsPassthrough: ask the kernel for it.
+  ///   - ended: called once by the last worker, when the connection has ended.
+  package init(
+    _ fileSystem: any FileSystem, options: [String], wantsPassthrough: Bool,
+    ended: @escaping @Sendable () -> Void
+  ) throws(SessionError) {
+    self.fileSystem = fileSystem
+    self.ended = ended
+    let channel = UnsafeMutablePointer<vsocfs_fuse_channel>.allocate(capacity: 1)
+    unsafe self.channel = unsafe channel
+    unsafe channel.initialize(to: vsocfs_fuse_channel())
+    unsafe channel.pointee.want_passthrough = wantsPassthrough
+    FuseLog.capture()
+    var arguments = ["vsocfs"]
+    if !options.isEmpty { arguments += ["-o", options.joined(separator: ",")] }
+    var operations = Self.operations()
+    let session = unsafe arguments.withCStrings { argv in
+      unsafe vsocfs_fuse_session_new(Int32(arguments.count), argv, &operations, channel)
+    }
+    guard let session = unsafe session else {
+      unsafe channel.deallocate()
+      throw SessionError(FuseLog.lastLine ?? "libfuse refused the mount options")
+    }
+    unsafe raw = session
+    unsafe channel.pointee.owner = unsafe Unmanaged.passUnretained(self).toOpaque()
+  }
+
+  deinit {
+    unsafe fuse_session_destroy(raw)
+    unsafe channel.deallocate()
+  }
+
+  static func of(_ request: fuse_req_t) -> Session {
+    let channel = unsafe fuse_req_userdata(request)!.assumingMemoryBound(
+      to: vsocfs_fuse_channel.self)
+    return unsafe Unmanaged<Session>.fromOpaque(channel.pointee.owner).takeUnretainedValue()
+  }
+
+  /// The connection's descriptor.
+  var descriptor: Int32 { unsafe fuse_session_fd(raw) }
+
+  // MARK: Connecting
+
+  /// Mounts at a directory, by mount(2) or, for an ordinary user, by fusermount3.
+  package func mount(at path: String) throws(SessionError) {
+    guard unsafe fuse_session_mount(raw, path) == 0 else {
+      throw SessionError(FuseLog.lastLine ?? "cannot mount at \(path)")
+    }
+    mountPoint.withLock { $0 = path }
+    try attach(descriptor)
+  }
+
+  /// Serves a connected descriptor, which the session will close: the other end plays the kernel.
+  package func attach(_ descriptor: Int32) throws(SessionError) {
+    let result = unsafe vsocfs_fuse_session_attach(raw, descriptor)
+    guard result == 0 else { throw SessionError(Errno(rawValue: -result).description) }
+  }
+
+  /// Starts threads that serve the connection until it ends.
+  package func start(workers count: Int) throws(Errno) {
+    workers.store(count, ordering: .releasing)
+    for number in 0..<count {
+      do throws(Errno) {
+        try Thread.start(name: "vsoc-fuse-\(number)") { [self] in work() }
+      } catch {
+        workers.wrappingSubtract(count - number, ordering: .acquiringAndReleasing)
+        if number == 0 { throw error }
+        return
+      }
+    }
+  }
+
+  /// Whether the kernel granted passthrough. Known once a request other than INIT was answered.
+  package var hasPassthrough: Bool { unsafe channel.pointee.passthrough_granted }
+
+  /// Ends the connection for everybody, also those who wait in it, and unmounts. Workers end soon
+  /// after. ENOENT or EINVAL if it is not mounted any more.
+  package func abort() throws(Errno) {
+    guard let path = mountPoint.withLock({ $0.take() }) else { return }
+    try check { unsafe vsocfs_umount_abort(path) }
+  }
+
+  private func work() {
+    var buffer = unsafe fuse_buf()
+    while true {
+      let length = unsafe fuse_session_receive_buf(raw, &buffer)
+      if length == -EINTR { continue }
+      if length <= 0 { break }
+      unsafe fuse_session_process_buf(raw, &buffer)
+    }
+    unsafe free(buffer.mem)
+    if workers.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 { ended() }
+  }
+
+  func droppedRequest() {
+    fileSystem.log("a request was dropped without an answer")
+  }
+}
+
+/// Why there is no session, in one line.
+package struct SessionError: Error, Hashable, Sendable, CustomStringConvertible {
+  package let description: String
+
+  package init(_ description: String) {
+    self.description = description
+  }
+}
+
+/// libfuse's own messages: kept, as they say why a call failed that only returns -1.
+enum FuseLog {
+  private static let line = Mutex<String?>(nil)
+
+  static var lastLine: String? { line.withLock { $0.take() } }
+
+  static func capture() {
+    unsafe vsocfs_fuse_set_log { _, line in
+      guard let line = unsafe line else { return }
+      let text = unsafe String(cString: line)
+      FuseLog.line.withLock { $0 = text }
+    }
+  }
+}
+
+extension [String] {
+  /// The strings as a C argument vector, for the duration of the call.
+  func withCStrings<Result>(
+    _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
+  ) -> Result {
+    var pointers = unsafe map { unsafe strdup($0) } + [nil]
+    defer { for unsafe pointer in unsafe pointers { unsafe free(pointer) } }
+    return unsafe pointers.withUnsafeMutableBufferPointer { buffer in
+      unsafe body(buffer.baseAddress!)
+    }
+  }
+}

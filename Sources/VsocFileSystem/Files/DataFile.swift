@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import FuseSession
+internal import LinuxSystem
+internal import Synchronization
+internal import SystemPackage
+internal import VsocEngine
+internal import VsocProtocol
+
+/// An open `data`. With passthrough the kernel reads, writes and maps the memory itself; the
+/// ioctls come here, and so do reads and writes of a handle without a backing file.
+final class DataFile: OpenFile, @unchecked Sendable {
+  let region: Region
+  let end: End
+  /// Made by the first drain, which sees what comes from then on.
+  private let drainReader = Mutex<DoorbellReader?>(nil)
+
+  init(_ region: Region, _ end: End) {
+    self.region = region
+    self.end = end
+  }
+
+  override func read(
+    _ request: consuming Request<Answer.Bytes>, offset: UInt64, size: Int, flags: OpenFlags
+  ) {
+    var copy: [UInt8] = []
+    do throws(Errno) {
+      unsafe try region.read(at: offset, size: size) { copy = unsafe Array($0) }
+    } catch {
+      return request.fail(error)
+    }
+    request.reply(copy)
+  }
+
+  override func write(
+    _ request: consuming Request<Answer.Count>, offset: UInt64, bytes: UnsafeRawBufferPointer,
+    flags: OpenFlags
+  ) {
+    do throws(Errno) {
+      unsafe try region.write(bytes, at: offset)
+    } catch {
+      return request.fail(error)
+    }
+    request.reply(bytes.count)
+  }
+
+  override func control(
+    _ request: consuming Request<Answer.Control>, _ command: ControlCommand,
+    input: UnsafeRawBufferPointer
+  ) {
+    // An ioctl may be the start of anything; from now on the region is in use as it is.
+    do throws(Errno) {
+      _ = try region.seal()
+    } catch {
+      return request.fail(error)
+    }
+    unsafe carryOut(request, command, input: input)
+  }
+
+  /// The reader of this handle's drains.
+  func drainingReader() -> DoorbellReader {
+    drainReader.withLock { reader in
+      if let reader { return reader }
+      let new = region.openDoorbell(end)
+      reader = new
+      return new
+    }
+  }
+
+  override func close() {
+    if let reader = drainReader.withLock({ $0.take() }) { region.close(reader) }
+    region.endUse()
+  }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import FuseSession
+internal import SystemPackage
+internal import VsocEngine
+
+/// An open file of the tree. What a kind of file cannot do answers as a Unix file that cannot.
+class OpenFile: @unchecked Sendable {
+  func read(
+    _ request: consuming Request<Answer.Bytes>, offset: UInt64, size: Int, flags: OpenFlags
+  ) {
+    request.fail(.invalidArgument)
+  }
+
+  func write(
+    _ request: consuming Request<Answer.Count>, offset: UInt64, bytes: UnsafeRawBufferPointer,
+    flags: OpenFlags
+  ) {
+    request.fail(.badFileDescriptor)
+  }
+
+  func control(
+    _ request: consuming Request<Answer.Control>, _ command: ControlCommand,
+    input: UnsafeRawBufferPointer
+  ) {
+    request.fail(.inappropriateIOCTLForDevice)
+  }
+
+  /// A file that does not say otherwise never blocks.
+  func poll(
+    _ request: consuming Request<Answer.Readiness>, events: PollEvents,
+    pollHandle: consuming PollHandle?
+  ) {
+    request.reply([.readable, .writable])
+  }
+
+  func readDirectory(
+    _ request: consuming Request<Answer.Bytes>, offset: UInt64, size: Int
+  ) {
+    request.fail(.notDirectory)
+  }
+
+  /// The last descriptor is gone: ends what still waits on this file.
+  func close() {}
+}
+
+extension Abandonment {
+  /// What the caller of an abandoned wait is told.
+  var errno: Errno {
+    switch self {
+    case .interrupted: .interrupted
+    case .timedOut: .timedOut
+    case .gone: .operationNotSupportedByDevice
+    }
+  }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import FuseSession
+internal import Synchronization
+internal import SystemPackage
+internal import VsocEngine
+internal import VsocProtocol
+
+/// Opening and closing, and the way of a request from its handle to the open file.
+extension VsocFileSystem {
+  package func open(
+    _ request: consuming Request<Answer.Opened>, node number: UInt64, flags: OpenFlags
+  ) {
+    switch Node(number) {
+    case .fact(let fact):
+      finish(request, TextFile(text(fact)), .directIO)
+    case .file(let end, let kind):
+      guard let region = engine.region(end.region) else {
+        return request.fail(.noSuchFileOrDirectory)
+      }
+      do throws(Errno) {
+        try region.beginUse()
+      } catch {
+        return request.fail(error)
+      }
+      open(request, kind, of: region, end.end, flags)
+    case .root, .facts, .end:
+      request.fail(.isDirectory)
+    case nil:
+      request.fail(.noSuchFileOrDirectory)
+    }
+  }
+
+  private func text(_ fact: Node.Fact) -> String {
+    switch fact {
+    case .version: version + "\n"
+    case .layout: layoutText(engine.regions.map(\.configuration))
+    case .stats: statisticsText
+    }
+  }
+
+  /// The region's use has begun, and ends with the file.
+  private func open(
+    _ request: consuming Request<Answer.Opened>, _ kind: Node.EndFile, of region: Region,
+    _ end: End, _ flags: OpenFlags
+  ) {
+    switch kind {
+    case .info:
+      let file = TextFile(infoText(region, end), onClose: { region.endUse() })
+      finish(request, file, .directIO)
+    case .signal:
+      finish(request, SignalFile(region, end), [.directIO, .stream, .parallelWrites])
+    case .doorbell:
+      finish(
+        request, DoorbellFile(region, end, flags: flags), [.directIO, .stream, .parallelWrites])
+    case .data:
+      openData(request, DataFile(region, end), flags)
+    }
+  }
+
+  private func openData(
+    _ request: consuming Request<Answer.Opened>, _ file: DataFile, _ flags: OpenFlags
+  ) {
+    let region = file.region
+    // Memory that only a permission opens stays shut until permissions can be had.
+    guard region.managerIndex == 0 else {
+      file.close()
+      return request.fail(.notSupported)
+    }
+    // Whoever may only write has nothing to map; truncate(1) opens the file so, and its handle
+    // must not fix the size. Once it is fixed, all handles have to be of one kind.
+    if flags.isWriteOnly && !region.isSealed || !hasPassthrough {
+      return finish(request, file, .directIO)
+    }
+    let backing: RegionBacking?
+    do throws(Errno) {
+      backing = try self.backing(of: region, memory: try region.seal())
+    } catch {
+      file.close()
+      return request.fail(error)
+    }
+    guard let backing else { return finish(request, file, .directIO) }
+    let handle = handles.withLock { $0.add(file) }
+    if !request.reply(handle: handle, backing: backing.file) { close(handle) }
+  }
+
+  private func finish(
+    _ request: consuming Request<Answer.Opened>, _ file: OpenFile, _ options: OpenOptions
+  ) {
+    let handle = handles.withLock { $0.add(file) }
+    // A caller that is gone by now will not release what it never got.
+    if !request.reply(handle: handle, options) { close(handle) }
+  }
+
+  private func close(_ handle: UInt64) {
+    handles.withLock { $0.remove(handle) }?.close()
+  }
+
+  private func file(_ handle: UInt64) -> OpenFile? {
+    handles.withLock { $0[handle] }
+  }
+
+  package func read(
+    _ request: consuming Request<Answer.Bytes>, handle: UInt64, offset: UInt64, size: Int,
+    flags: OpenFlags
+  ) {
+    guard let file = file(handle) else { return request.fail(.badFileDescriptor) }
+    file.read(request, offset: offset, size: size, flags: flags)
+  }
+
+  package func write(
+    _ request: consuming Request<Answer.Count>, handle: UInt64, offset: UInt64,
+    bytes: UnsafeRawBufferPointer, flags: OpenFlags
+  ) {
+    guard let file = file(handle) else { return request.fail(.badFileDescriptor) }
+    unsafe file.write(request, offset: offset, bytes: bytes, flags: flags)
+  }
+
+  package func release(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
+    close(handle)
+    request.reply()
+  }
+
+  package func control(
+    _ request: consuming Request<Answer.Control>, handle: UInt64, command: ControlCommand,
+    input: UnsafeRawBufferPointer
+  ) {
+    guard let file = file(handle) else { return request.fail(.badFileDescriptor) }
+    unsafe file.control(request, command, input: input)
+  }
+
+  package func poll(
+    _ request: consuming Request<Answer.Readiness>, handle: UInt64, events: PollEvents,
+    pollHandle: consuming PollHandle?
+  ) {
+    guard let file = file(handle) else { return request.fail(.badFileDescriptor) }
+    file.poll(request, events: events, pollHandle: pollHandle)
+  }
+
+  package func openDirectory(_ request: consuming Request<Answer.Opened>, node number: UInt64) {
+    guard let node = Node(number), node.isDirectory, attributes(of: node) != nil else {
+      return request.fail(.noSuchFileOrDirectory)
+    }
+    finish(request, OpenDirectory(node, self), [])
+  }
+
+  package func readDirectory(
+    _ request: consuming Request<Answer.Bytes>, handle: UInt64, offset: UInt64, size: Int
+  ) {
+    guard let file = file(handle) else { return request.fail(.badFileDescriptor) }
+    file.readDirectory(request, offset: offset, size: size)
+  }
+
+  package func releaseDirectory(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
+    release(request, handle: handle)
+  }
+}

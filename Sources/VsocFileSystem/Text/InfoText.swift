@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Synchronization
+internal import VsocEngine
+internal import VsocProtocol
+
+/// The `key value` lines of `info` and of `.vsocfs/stats`.
+extension VsocFileSystem {
+  func infoText(_ region: Region, _ end: End) -> String {
+    let snapshot = region.snapshot(of: end)
+    let configuration = snapshot.configuration
+    let geometry = configuration.geometry
+    func table(_ table: TableGeometry) -> String {
+      "\(table.nodesLg2) \(table.tableOffset) \(table.wordOffset)"
+    }
+    func bit(_ value: Bool) -> String { value ? "1" : "0" }
+    return Self.lines([
+      ("name", region.name.description),
+      ("end", end == .guest ? "guest" : "host"),
+      ("index", "\(region.index)"),
+      ("size", "\(geometry.size)"),
+      ("mode", "passthrough"),
+      ("data_offset", "\(geometry.dataOffset)"),
+      ("guest_to_host", table(geometry.guestToHost)),
+      ("host_to_guest", table(geometry.hostToGuest)),
+      ("shm_signal_offset", "\(geometry.shmSignalOffset)"),
+      ("managed_by", configuration.managedBy?.description ?? "-"),
+      ("incoming_interrupt", bit(snapshot.incomingInterrupt)),
+      ("incoming_posted", "\(snapshot.incomingPosted)"),
+      ("outgoing_interrupt", bit(snapshot.outgoingInterrupt)),
+      ("outgoing_posted", "\(snapshot.outgoingPosted)"),
+      ("signal_enabled", bit(snapshot.isSignalEnabled)),
+      ("signal_pending", bit(snapshot.isSignalPending)),
+      ("signal_dirty", bit(snapshot.isSignalDirty)),
+      ("signal_count", "\(snapshot.signalCount)"),
+      ("doorbell_readers", "\(snapshot.doorbellReaders)"),
+      ("signal_readers", "\(snapshot.signalReaders)"),
+      ("blocked_writers", "\(snapshot.blockedWriters)"),
+      ("cond_sleepers", "\(snapshot.sleepers)"),
+      ("users", "\(snapshot.users)"),
+    ])
+  }
+
+  var statisticsText: String {
+    let own = [
+      ("regions", engine.regionCount),
+      ("bytes", Int(engine.usedBytes)),
+      ("open_files", handles.withLock { $0.count }),
+      ("waiting_calls", engine.parking.count),
+      ("futex_threads", engine.futexThreadCount),
+    ]
+    return Self.lines((own + engine.counters.values).map { ($0.0, "\($0.1)") })
+  }
+
+  private static func lines(_ pairs: [(String, String)]) -> String {
+    pairs.map { "\($0.0) \($0.1)\n" }.joined()
+  }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import VsocProtocol
+
+/// A file or directory of the tree (SPEC §2). Its number is both the node id and `st_ino`: it
+/// follows from what the node is, so that it is stable, and needs no table and no lookup counts.
+/// Indices of regions are never used twice, and so neither are numbers.
+enum Node: Hashable, Sendable {
+  case root
+  case facts
+  case fact(Fact)
+  case end(RegionEnd)
+  case file(RegionEnd, EndFile)
+
+  /// One end of a region, by index.
+  struct RegionEnd: Hashable, Sendable {
+    let region: UInt32
+    let end: End
+  }
+
+  /// The files of `.vsocfs`.
+  enum Fact: UInt64, CaseIterable, Sendable {
+    case version = 3
+    case layout
+    case stats
+
+    var name: String {
+      switch self {
+      case .version: "version"
+      case .layout: "layout"
+      case .stats: "stats"
+      }
+    }
+  }
+
+  /// The files that each end has.
+  enum EndFile: UInt64, CaseIterable, Sendable {
+    case data = 1
+    case signal
+    case doorbell
+    case info
+
+    var name: String {
+      switch self {
+      case .data: "data"
+      case .signal: "signal"
+      case .doorbell: "doorbell"
+      case .info: "info"
+      }
+    }
+  }
+
+  static let factsName = ".vsocfs"
+  static let peerName = "peer"
+
+  /// Region's nodes: index, then a bit for the end, then the file (0: the directory).
+  private static let endBit: UInt64 = 0x80
+  private static let indexShift: UInt64 = 8
+
+  init?(_ number: UInt64) {
+    switch number {
+    case 1: self = .root
+    case 2: self = .facts
+    case 3..<0x100:
+      guard let fact = Fact(rawValue: number) else { return nil }
+      self = .fact(fact)
+    default:
+      guard let index = UInt32(exactly: number >> Self.indexShift) else { return nil }
+      let end = RegionEnd(region: index, end: number & Self.endBit == 0 ? .guest : .host)
+      let code = number & (Self.endBit - 1)
+      if code == 0 {
+        self = .end(end)
+      } else if let file = EndFile(rawValue: code) {
+        self = .file(end, file)
+      } else {
+        return nil
+      }
+    }
+  }
+
+  var number: UInt64 {
+    switch self {
+    case .root: 1
+    case .facts: 2
+    case .fact(let fact): fact.rawValue
+    case .end(let end): Self.number(of: end)
+    case .file(let end, let file): Self.number(of: end) + file.rawValue
+    }
+  }
+
+  private static func number(of end: RegionEnd) -> UInt64 {
+    UInt64(end.region) << indexShift + (end.end == .guest ? 0 : endBit)
+  }
+
+  /// Which end of which region the node belongs to.
+  var regionEnd: RegionEnd? {
+    switch self {
+    case .root, .facts, .fact: nil
+    case .end(let end), .file(let end, _): end
+    }
+  }
+
+  var isDirectory: Bool {
+    switch self {
+    case .root, .facts, .end: true
+    case .fact, .file: false
+    }
+  }
+}

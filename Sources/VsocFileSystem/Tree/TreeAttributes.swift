@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import FuseSession
+internal import Glibc
+internal import Synchronization
+internal import SystemPackage
+internal import VsocEngine
+internal import VsocProtocol
+
+/// Owner and mode of the root directory, which may be changed as any other's.
+package struct RootAccess: Hashable, Sendable {
+  package var uid: UInt32
+  package var gid: UInt32
+  /// Permission bits of a directory.
+  package var mode: UInt32
+
+  package init(uid: UInt32, gid: UInt32, mode: UInt32) {
+    self.uid = uid
+    self.gid = gid
+    self.mode = mode
+  }
+}
+
+extension EndAccess {
+  /// x wherever there is r: who may read the files may also enter.
+  var directoryMode: UInt32 { mode | (mode & 0o444) >> 2 }
+}
+
+/// What stat(2) tells of each node.
+extension VsocFileSystem {
+  /// The size that stat shows for the stream files. They are empty to read and have no position,
+  /// but the kernel takes a write beyond the size for an extending one and keeps all others out
+  /// while it lasts.
+  static let streamSize: UInt64 = 4096
+
+  /// ENOENT: the region is gone.
+  func attributes(of node: Node) -> NodeAttributes? {
+    switch node {
+    case .root:
+      let root = rootAccess.withLock { $0 }
+      return directory(
+        node, uid: root.uid, gid: root.gid, mode: root.mode, links: 3 + engine.regionCount)
+    case .facts:
+      return directory(node, uid: owner.uid, gid: owner.gid, mode: 0o555, links: 2)
+    case .fact:
+      return file(node, uid: owner.uid, gid: owner.gid, mode: 0o444, size: 0, time: mountTime)
+    case .end(let end):
+      guard let region = engine.region(end.region) else { return nil }
+      let access = region.configuration.access(of: end.end)
+      var result = directory(
+        node, uid: access.uid, gid: access.gid, mode: access.directoryMode,
+        links: end.end == .guest ? 3 : 2)
+      result.time = region.creationTime
+      return result
+    case .file(let end, let kind):
+      guard let region = engine.region(end.region) else { return nil }
+      let configuration = region.configuration
+      let access = configuration.access(of: end.end)
+      let (mode, size): (UInt32, UInt64) =
+        switch kind {
+        case .data: (access.mode, UInt64(configuration.geometry.size))
+        case .signal, .doorbell: (access.mode, Self.streamSize)
+        case .info: (access.mode & 0o444, 0)
+        }
+      var result = file(
+        node, uid: access.uid, gid: access.gid, mode: mode, size: size, time: region.creationTime)
+      if kind == .data { result.blocks = size / 512 }
+      return result
+    }
+  }
+
+  private func directory(
+    _ node: Node, uid: UInt32, gid: UInt32, mode: UInt32, links: Int
+  ) -> NodeAttributes {
+    var result = NodeAttributes(inode: node.number, mode: S_IFDIR | mode, uid: uid, gid: gid)
+    result.links = UInt32(links)
+    result.time = mountTime
+    return result
+  }
+
+  private func file(
+    _ node: Node, uid: UInt32, gid: UInt32, mode: UInt32, size: UInt64, time: Int64
+  ) -> NodeAttributes {
+    var result = NodeAttributes(inode: node.number, mode: S_IFREG | mode, uid: uid, gid: gid)
+    result.size = size
+    result.time = time
+    return result
+  }
+
+  package func getAttributes(
+    _ request: consuming Request<Answer.Attributes>, node number: UInt64
+  ) {
+    guard let node = Node(number), let attributes = attributes(of: node) else {
+      return request.fail(.noSuchFileOrDirectory)
+    }
+    request.reply(attributes)
+  }
+
+  package func setAttributes(
+    _ request: consuming Request<Answer.Attributes>, node number: UInt64,
+    _ changes: AttributeChanges
+  ) {
+    guard let node = Node(number) else { return request.fail(.noSuchFileOrDirectory) }
+    do throws(Errno) {
+      try change(node, changes)
+    } catch {
+      return request.fail(error)
+    }
+    getAttributes(request, node: number)
+  }
+
+  private func change(_ node: Node, _ changes: AttributeChanges) throws(Errno) {
+    switch node {
+    case .root:
+      rootAccess.withLock { root in
+        if let mode = changes.mode { root.mode = mode & 0o777 }
+        if let uid = changes.uid { root.uid = uid }
+        if let gid = changes.gid { root.gid = gid }
+      }
+    case .facts, .fact:
+      guard changes.mode == nil, changes.uid == nil, changes.gid == nil else {
+        throw .notPermitted
+      }
+    case .end(let end), .file(let end, _):
+      guard let region = engine.region(end.region) else { throw .noSuchFileOrDirectory }
+      // The size first: it is what can fail. That of any other file is of no meaning.
+      if let size = changes.size, case .file(_, .data) = node {
+        try engine.resize(region, to: size)
+      }
+      region.setAccess(of: end.end) { access in
+        access = EndAccess(
+          uid: changes.uid ?? access.uid, gid: changes.gid ?? access.gid,
+          mode: changes.mode ?? access.mode)
+      }
+    }
+  }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import FuseSession
+internal import Glibc
+internal import Synchronization
+internal import SystemPackage
+internal import VsocEngine
+internal import VsocProtocol
+
+/// Names: looking them up, listing them, making and destroying regions.
+extension VsocFileSystem {
+  /// Seconds for which the kernel may keep a name. Names only go by rmdir, which the kernel sees.
+  private static let entryTimeout = 3600.0
+
+  package func lookup(
+    _ request: consuming Request<Answer.Entry>, parent number: UInt64, name: String
+  ) {
+    guard let parent = Node(number), let node = child(of: parent, named: name),
+      let attributes = attributes(of: node)
+    else { return request.fail(.noSuchFileOrDirectory) }
+    request.reply(node: node.number, attributes, entryTimeout: Self.entryTimeout)
+  }
+
+  /// Node ids say what they mean, so there is nothing to forget.
+  package func forget(node: UInt64, count: UInt64) {}
+
+  private func child(of parent: Node, named name: String) -> Node? {
+    switch parent {
+    case .root:
+      if name == Node.factsName { return .facts }
+      guard let name = RegionName(name), let region = engine.region(named: name) else {
+        return nil
+      }
+      return .end(Node.RegionEnd(region: region.index, end: .guest))
+    case .facts:
+      return Node.Fact.allCases.first { $0.name == name }.map { .fact($0) }
+    case .end(let end):
+      if name == Node.peerName, end.end == .guest {
+        return .end(Node.RegionEnd(region: end.region, end: .host))
+      }
+      return Node.EndFile.allCases.first { $0.name == name }.map { .file(end, $0) }
+    case .fact, .file:
+      return nil
+    }
+  }
+
+  /// The entries of a directory, without `.` and `..`.
+  private func children(of directory: Node) -> [(name: String, node: Node)] {
+    switch directory {
+    case .root:
+      return [(Node.factsName, .facts)]
+        + engine.regions.map { region in
+          (
+            region.name.description,
+            .end(Node.RegionEnd(region: region.index, end: .guest))
+          )
+        }
+    case .facts:
+      return Node.Fact.allCases.map { ($0.name, .fact($0)) }
+    case .end(let end):
+      let files = Node.EndFile.allCases.map { ($0.name, Node.file(end, $0)) }
+      guard end.end == .guest else { return files }
+      return files + [(Node.peerName, .end(Node.RegionEnd(region: end.region, end: .host)))]
+    case .fact, .file:
+      return []
+    }
+  }
+
+  private func parent(of directory: Node) -> Node {
+    if case .end(let end) = directory, end.end == .host {
+      return .end(Node.RegionEnd(region: end.region, end: .guest))
+    }
+    return .root
+  }
+
+  func entries(of directory: Node) -> [DirectoryEntry] {
+    let all =
+      [(".", directory), ("..", parent(of: directory))]
+      + children(of: directory).map { ($0.name, $0.node) }
+    return all.enumerated().map { position, entry in
+      DirectoryEntry(
+        name: entry.0, inode: entry.1.number, mode: entry.1.isDirectory ? S_IFDIR : S_IFREG,
+        nextOffset: UInt64(position) + 1)
+    }
+  }
+
+  package func makeDirectory(
+    _ request: consuming Request<Answer.Entry>, parent number: UInt64, name: String, mode: UInt32
+  ) {
+    guard Node(number) == .root else { return request.fail(.notPermitted) }
+    guard let regionName = RegionName(name) else {
+      return request.fail(
+        name.utf8.count > RegionName.maximumLength ? .fileNameTooLong : .invalidArgument)
+    }
+    let caller = request.caller
+    let access = EndAccess(uid: caller.uid, gid: caller.gid, mode: mode)
+    let region: Region
+    do throws(Errno) {
+      region = try engine.create(
+        RegionConfiguration(
+          name: regionName, geometry: defaultGeometry, guest: access, host: access))
+    } catch {
+      return request.fail(error)
+    }
+    let node = Node.end(Node.RegionEnd(region: region.index, end: .guest))
+    guard let attributes = attributes(of: node) else {
+      return request.fail(.noSuchFileOrDirectory)
+    }
+    request.reply(node: node.number, attributes, entryTimeout: Self.entryTimeout)
+  }
+
+  package func removeDirectory(
+    _ request: consuming Request<Answer.Nothing>, parent number: UInt64, name: String
+  ) {
+    guard Node(number) == .root, let name = RegionName(name) else {
+      return request.fail(.notPermitted)
+    }
+    do throws(Errno) {
+      let region = try engine.destroy(name)
+      backings.withLock { _ = $0.removeValue(forKey: region.index) }
+    } catch {
+      return request.fail(error)
+    }
+    request.reply()
+  }
+}

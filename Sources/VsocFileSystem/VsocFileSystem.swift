@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import FuseSession
+internal import Glibc
+internal import LinuxSystem
+internal import Synchronization
+internal import SystemPackage
+package import VsocEngine
+package import VsocProtocol
+
+/// The tree of SPEC §2 over an engine: translates what the kernel asks into what regions do.
+///
+/// It has no thread of its own and may be called by any number of them. Its locks guard the tables
+/// named with them and are held for no longer than a look into one: never across a reply, nor a
+/// call of the engine.
+package final class VsocFileSystem: FileSystem {
+  package let engine: Engine
+  let version: String
+  let owner: RootAccess
+  let defaultGeometry: RegionGeometry
+  let mountTime: Int64
+  let rootAccess: Mutex<RootAccess>
+  let handles = Mutex(HandleTable())
+  /// The backing ids of regions that have been opened, by index.
+  let backings = Mutex<[UInt32: RegionBacking]>([:])
+  private let session = Mutex<Session?>(nil)
+  private let interrupts: InterruptQueue
+  private let logLine: @Sendable (String) -> Void
+  /// The text of `.vsocfs/layout` for the regions there are.
+  let layoutText: @Sendable ([RegionConfiguration]) -> String
+
+  /// - Parameters:
+  ///   - root: owner and mode of the root directory.
+  ///   - defaultGeometry: what mkdir(2) makes.
+  package init(
+    engine: Engine, root: RootAccess, defaultGeometry: RegionGeometry, version: String,
+    interrupts: InterruptQueue, layoutText: @escaping @Sendable ([RegionConfiguration]) -> String,
+    log: @escaping @Sendable (String) -> Void
+  ) {
+    self.engine = engine
+    self.version = version
+    self.defaultGeometry = defaultGeometry
+    self.interrupts = interrupts
+    self.layoutText = layoutText
+    owner = RootAccess(uid: root.uid, gid: root.gid, mode: 0)
+    rootAccess = Mutex(root)
+    logLine = log
+    mountTime = Int64(time(nil))
+  }
+
+  /// From now on, `data` is opened with the region's memory as the kernel's backing file. Without
+  /// a session every read and write comes here, as in tests that play the kernel.
+  package func usePassthrough(of session: Session) {
+    self.session.withLock { $0 = session }
+  }
+
+  /// Lets go of the session, and of what belongs to it.
+  package func disconnect() {
+    handles.withLock { $0.removeAll() }
+    backings.withLock { $0.removeAll() }
+    session.withLock { $0 = nil }
+  }
+
+  package func interrupted(_ token: UInt64) {
+    interrupts.add(token)
+  }
+
+  package func log(_ message: String) {
+    logLine(message)
+  }
+
+  package func getStatistics(_ request: consuming Request<Answer.Statistics>) {
+    let page = UInt64(RegionGeometry.pageSize)
+    let used = engine.usedBytes / page
+    // Without a cap it is the machine's memory that limits.
+    let total = engine.sizeCap.map { $0 / page } ?? UInt64(sysconf(Int32(_SC_PHYS_PAGES)))
+    request.reply(
+      FileSystemStatistics(
+        blockSize: page, blocks: total, freeBlocks: total > used ? total - used : 0,
+        files: UInt64(engine.regionCount), nameLength: UInt64(RegionName.maximumLength)))
+  }
+
+  // MARK: Backing files
+
+  /// The region's memory as a backing file of the connection; nil without passthrough.
+  func backing(of region: Region, memory: RegionMemory) throws(Errno) -> RegionBacking? {
+    guard let session = session.withLock({ $0 }) else { return nil }
+    return try backings.withLock { backings throws(Errno) in
+      if let known = backings[region.index] { return known }
+      let new = RegionBacking(try BackingFile(memory.descriptor, session: session))
+      backings[region.index] = new
+      return new
+    }
+  }
+
+  var hasPassthrough: Bool { session.withLock { $0 != nil } }
+}
+
+/// Shares a backing file among a region's open handles.
+final class RegionBacking: Sendable {
+  let file: BackingFile
+
+  init(_ file: consuming BackingFile) {
+    self.file = file
+  }
+}
