@@ -62,7 +62,7 @@ let package = Package(
     swiftTarget("VsocEngine", ["VsocProtocol", "LinuxSystem", system]),
 
     // The tree, the layout file, the daemon.
-    swiftTarget("VsocConfiguration", ["VsocProtocol", "VsocEngine"]),
+    swiftTarget("VsocConfiguration", ["VsocProtocol", "VsocEngine", system]),
     swiftTarget(
       "VsocFileSystem",
       [

@@ -7,13 +7,19 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,7 +43,7 @@ int vsocfs_memfd_seal_size(int fd) {
 int vsocfs_eventfd(void) { return or_errno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int vsocfs_timerfd_monotonic(void) {
-  return or_errno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+  return or_errno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
 }
 
 int vsocfs_timerfd_set(int fd, int64_t seconds, int64_t nanoseconds) {
@@ -124,3 +130,56 @@ int vsocfs_thread_start(void *(*body)(void *), void *argument, size_t stack_size
 }
 
 void vsocfs_thread_name(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+int vsocfs_open_place(const char *directory) {
+  return or_errno(open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+int vsocfs_pipe(int ends[2]) { return or_errno(pipe2(ends, O_CLOEXEC)); }
+
+int vsocfs_spawn_session(const char *path, char *const *arguments, char *const *environment,
+                         int inherited) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  pid_t pid;
+  posix_spawn_file_actions_init(&actions);
+  /* Onto itself: this is how posix_spawn clears close-on-exec. */
+  int error = posix_spawn_file_actions_adddup2(&actions, inherited, inherited);
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  if (!error) error = posix_spawn(&pid, path, &actions, &attributes, arguments, environment);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return error ? -error : pid;
+}
+
+int vsocfs_wait_for_exit(int pid) {
+  int status;
+  while (waitpid(pid, &status, 0) < 0)
+    if (errno != EINTR) return -errno;
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int vsocfs_detach_standard_streams(void) {
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null < 0) return -errno;
+  for (int fd = 0; fd <= 2; fd++)
+    if (dup2(null, fd) < 0) return -errno;
+  if (null > 2) close(null);
+  return 0;
+}
+
+int vsocfs_send_datagram(const char *path, const char *text) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t length = strlen(path);
+  if (length == 0 || length >= sizeof address.sun_path) return -EINVAL;
+  memcpy(address.sun_path, path, length);
+  if (path[0] == '@') address.sun_path[0] = 0;
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  ssize_t sent = sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address,
+                        offsetof(struct sockaddr_un, sun_path) + length);
+  int result = sent < 0 ? -errno : 0;
+  close(fd);
+  return result;
+}

@@ -25,10 +25,11 @@ package final class Session: @unchecked Sendable {
   /// - Parameters:
   ///   - options: mount options for libfuse, as after `-o`.
   ///   - wantsPassthrough: ask the kernel for it.
+  ///   - isVerbose: libfuse logs each request to stderr.
   ///   - ended: called once by the last worker, when the connection has ended.
   package init(
     _ fileSystem: any FileSystem, options: [String], wantsPassthrough: Bool,
-    ended: @escaping @Sendable () -> Void
+    isVerbose: Bool = false, ended: @escaping @Sendable () -> Void
   ) throws(SessionError) {
     self.fileSystem = fileSystem
     self.ended = ended
@@ -36,8 +37,9 @@ package final class Session: @unchecked Sendable {
     unsafe self.channel = unsafe channel
     unsafe channel.initialize(to: vsocfs_fuse_channel())
     unsafe channel.pointee.want_passthrough = wantsPassthrough
-    FuseLog.capture()
+    FuseLog.capture(isVerbose: isVerbose)
     var arguments = ["vsocfs"]
+    let options = isVerbose ? options + ["debug"] : options
     if !options.isEmpty { arguments += ["-o", options.joined(separator: ",")] }
     var operations = Self.operations()
     let session = unsafe arguments.withCStrings { argv in
@@ -102,7 +104,7 @@ package final class Session: @unchecked Sendable {
   /// Ends the connection for everybody, also those who wait in it, and unmounts. Workers end soon
   /// after. ENOENT or EINVAL if it is not mounted any more.
   package func abort() throws(Errno) {
-    guard let path = mountPoint.withLock({ $0.take() }) else { return }
+    guard let path = mountPoint.withLock({ $0.take() }) else { throw .invalidArgument }
     try check { unsafe vsocfs_umount_abort(path) }
   }
 
@@ -138,7 +140,9 @@ enum FuseLog {
 
   static var lastLine: String? { line.withLock { $0.take() } }
 
-  static func capture() {
+  static func capture(isVerbose: Bool) {
+    // Verbose lines go to stderr as they are: they are for a reader who asked for them.
+    if isVerbose { return }
     unsafe vsocfs_fuse_set_log { _, line in
       guard let line = unsafe line else { return }
       let text = unsafe String(cString: line)

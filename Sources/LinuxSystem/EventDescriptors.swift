@@ -18,6 +18,12 @@ package struct EventDescriptor: ~Copyable, Sendable {
     _ = unsafe write(descriptor.raw, &one, 8)
   }
 
+  /// Blocks until the descriptor is readable.
+  package func wait() {
+    var descriptor = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
+    while unsafe poll(&descriptor, 1, -1) < 0 && errno == EINTR {}
+  }
+
   /// Makes the descriptor unreadable until the next `signal`.
   package func clear() {
     var count: UInt64 = 0

@@ -1,1 +1,5 @@
-print("x")
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Glibc
+
+exit(Program.run(arguments: Array(CommandLine.arguments.dropFirst())))

@@ -61,5 +61,24 @@ void vsocfs_thread_name(const char *name);
  * and ignores SIGPIPE. */
 int vsocfs_block_shutdown_signals(void);
 
+/* open(2) of a directory as a place only (O_PATH): not in the module. A dead FUSE mount can be
+ * opened so. */
+int vsocfs_open_place(const char *directory);
+
+/* pipe2(2), close-on-exec: not in the module. */
+int vsocfs_pipe(int ends[2]);
+/* posix_spawn(3) of `path` in a session of its own, with `inherited` open in it: the pid, or
+ * -errno. POSIX_SPAWN_SETSID is not in the module. */
+int vsocfs_spawn_session(const char *path, char *const *arguments, char *const *environment,
+                         int inherited);
+/* waitpid(2) for its end: the exit status, 128 plus the signal that ended it, or -errno. The
+ * macros that take a status apart are not in the module. */
+int vsocfs_wait_for_exit(int pid);
+/* Makes standard input, output and error /dev/null: 0 or -errno. */
+int vsocfs_detach_standard_streams(void);
+
+/* Sends one datagram to the UNIX socket `path`; a leading '@' means the abstract name space.
+ * sockaddr_un is a tuple of 108 in Swift. 0 or -errno. */
+int vsocfs_send_datagram(const char *path, const char *text);
 
 #endif

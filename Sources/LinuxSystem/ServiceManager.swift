@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+internal import Glibc
+
+/// The service manager that started this process, if one did (sd_notify(3)).
+package enum ServiceManager {
+  /// Tells it something such as `READY=1`. Without one, or without its listening, nothing happens.
+  package static func notify(_ state: String) {
+    guard let socket = unsafe getenv("NOTIFY_SOCKET") else { return }
+    _ = unsafe vsocfs_send_datagram(socket, state)
+  }
+}

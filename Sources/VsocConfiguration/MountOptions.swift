@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How the memory of regions reaches those who map it (`passthrough=`).
+package enum PassthroughMode: String, Hashable, Sendable {
+  /// Passthrough where the kernel has it.
+  case auto
+  /// Passthrough or no mount.
+  case on
+}
+
+/// What `-o` lists say, as fstab would have it. Where an option is given twice, the last counts.
+struct MountOptions: Hashable, Sendable {
+  var layout: String?
+  /// In the order given, not yet parsed.
+  var regions: [String] = []
+  var sizeCap: UInt64?
+  var regionSize: UInt64?
+  var uid: UInt32?
+  var gid: UInt32?
+  var mode: UInt32?
+  var passthrough = PassthroughMode.auto
+  /// Nil: what is usual for the user who mounts.
+  var allowOther: Bool?
+  var sourceName: String?
+  /// Generic mount options other than the ones above, each once and without its opposite.
+  private(set) var generic: [String] = []
+
+  /// Takes in one comma-separated list.
+  mutating func add(list: String) throws(ConfigurationError) {
+    for option in list.split(separator: ",") {
+      let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      let name = String(parts[0])
+      do throws(ValueProblem) {
+        try add(name: name, value: parts.count == 2 ? String(parts[1]) : nil)
+      } catch {
+        throw ConfigurationError(source: "-o \(name)", problem: error.text)
+      }
+    }
+  }
+
+  private mutating func add(name: String, value: String?) throws(ValueProblem) {
+    if Self.isIgnored(name) { return }
+    if Self.unsupported.contains(name) { throw ValueProblem("not supported yet") }
+    guard !Self.valued.contains(name) else {
+      guard let value, !value.isEmpty else { throw ValueProblem("needs a value") }
+      return try set(name, to: value)
+    }
+    let opposite = Self.opposites[name]
+    guard opposite != nil || Self.switches.contains(name) else {
+      throw ValueProblem("unknown option")
+    }
+    guard value == nil else { throw ValueProblem("takes no value") }
+    switch name {
+    case "allow_other": allowOther = true
+    case "noallow_other": allowOther = false
+    // The modes of the tree always decide.
+    case "default_permissions": break
+    default:
+      generic.removeAll { $0 == name || $0 == opposite }
+      generic.append(name)
+    }
+  }
+
+  private mutating func set(_ name: String, to value: String) throws(ValueProblem) {
+    switch name {
+    case "layout":
+      guard layout == nil else { throw ValueProblem("there can be only one layout") }
+      layout = value
+    case "region": regions.append(value)
+    // As tmpfs does, 0 is no limit.
+    case "size": sizeCap = try Value.size(value)
+    case "region_size": regionSize = try Value.regionSize(Value.size(value))
+    case "uid": uid = try Value.owner(UInt64(decimalDigits: value[...]), text: quoted(value))
+    case "gid": gid = try Value.owner(UInt64(decimalDigits: value[...]), text: quoted(value))
+    case "mode": mode = try Value.mode(value)
+    case "fsname": sourceName = value
+    case "passthrough":
+      if value == "off" { throw ValueProblem("off: the page-cache mode is not supported yet") }
+      guard let mode = PassthroughMode(rawValue: value) else {
+        throw ValueProblem("\(quoted(value)) is none of auto, on, off")
+      }
+      passthrough = mode
+    default:
+      throw ValueProblem("cannot be chosen: the type is always fuse.vsocfs")
+    }
+  }
+
+  // MARK: - What libfuse gets
+
+  var isReadOnly: Bool { generic.contains("ro") }
+
+  /// The generic options that libfuse passes to mount(2). It does not know the others, which
+  /// change nothing here: the daemon decides what the times of a file are.
+  var genericForLibfuse: [String] {
+    generic.filter { !Self.unknownToLibfuse.contains($0) }
+  }
+
+  // MARK: - Names
+
+  private static let valued: Set<String> = [
+    "layout", "region", "size", "region_size", "uid", "gid", "mode", "passthrough", "fsname",
+    "subtype",
+  ]
+
+  private static let unsupported: Set<String> = ["store", "host_socket", "dev_links"]
+
+  private static let switches: Set<String> = [
+    "dirsync", "allow_other", "noallow_other", "default_permissions",
+  ]
+
+  private static let opposites: [String: String] = {
+    let pairs = [
+      ("ro", "rw"), ("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"), ("sync", "async"),
+      ("atime", "noatime"), ("diratime", "nodiratime"), ("relatime", "norelatime"),
+      ("strictatime", "nostrictatime"),
+    ]
+    return Dictionary(uniqueKeysWithValues: pairs + pairs.map { ($1, $0) })
+  }()
+
+  private static let unknownToLibfuse: Set<String> = [
+    "atime", "diratime", "relatime", "norelatime", "strictatime", "nostrictatime",
+  ]
+
+  /// Options that mean something to mount(8), fstab and systemd only.
+  private static let ignored: Set<String> = [
+    "defaults", "auto", "noauto", "user", "nouser", "users", "nousers", "owner", "noowner",
+    "group", "nogroup", "nofail", "_netdev", "comment", "silent", "loud",
+  ]
+
+  private static func isIgnored(_ name: String) -> Bool {
+    ignored.contains(name) || name.hasPrefix("x-") || name.hasPrefix("X-")
+  }
+}

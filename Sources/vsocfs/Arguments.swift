@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import VsocConfiguration
+
+/// The command line.
+struct Arguments: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "vsocfs",
+    abstract: "Mounts a tree in which every directory is a region of shared memory.",
+    discussion: """
+      Options of -o, besides those of mount(8): layout=FILE, region=NAME[:SIZE], size=SIZE (the \
+      most bytes of all regions), region_size=SIZE (of a region made by mkdir), uid=N, gid=N, \
+      mode=OCTAL, passthrough=auto|on, fsname=NAME, allow_other, noallow_other.
+
+      SIZE takes plain bytes, or K, M or G. End the daemon with umount(8) or SIGTERM.
+      """,
+    version: "vsocfs \(productVersion)")
+
+  @Flag(name: .customShort("f"), help: "Stay in the foreground.")
+  var isForeground = false
+
+  @Flag(name: .customShort("d"), help: "Log requests; stays in the foreground.")
+  var isDebug = false
+
+  @Option(
+    name: .customShort("o", allowingJoined: true), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Mount options.", valueName: "option,..."))
+  var options: [String] = []
+
+  @Option(help: ArgumentHelp("A JSON5 file that defines regions.", valueName: "file"))
+  var layout: String?
+
+  @Option(
+    name: .customLong("region"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("A region to begin with; can be repeated.", valueName: "name[:size]"))
+  var regions: [String] = []
+
+  /// Set by the process that started this one in the background; see `DetachedProcess`.
+  @Option(help: .private)
+  var readyDescriptor: Int32?
+
+  @Argument(help: "The directory to mount at.")
+  var mountpoint: String
+
+  var request: MountRequest {
+    MountRequest(
+      mountpoint: mountpoint, options: options, layout: layout, regions: regions,
+      isForeground: isForeground || isDebug, isDebug: isDebug)
+  }
+}

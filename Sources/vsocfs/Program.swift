@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import Glibc
+internal import LinuxSystem
+internal import VsocConfiguration
+internal import VsocFileSystem
+
+/// The program from its arguments to its exit status.
+enum Program {
+  static func run(arguments: [String]) -> Int32 {
+    let parsed: Arguments
+    do {
+      parsed = try Arguments.parse(arguments)
+    } catch {
+      return finish(parsing: error)
+    }
+    do {
+      if let descriptor = parsed.readyDescriptor {
+        try serveInBackground(parsed.request, ready: Descriptor(owning: descriptor))
+      } else if parsed.request.isForeground {
+        try serveInForeground(parsed.request)
+      } else {
+        return try startInBackground()
+      }
+      return EXIT_SUCCESS
+    } catch {
+      complain("\(error)")
+      return EXIT_FAILURE
+    }
+  }
+
+  // MARK: - The three ways to run
+
+  /// The process that the user starts: leaves the work to another, and everything that can go
+  /// wrong as well.
+  private static func startInBackground() throws -> Int32 {
+    switch try DetachedProcess.run(descriptorOption: "--ready-descriptor") {
+    case .ready: return EXIT_SUCCESS
+    case .ended(let status):
+      if status > 128 { complain("the daemon was ended by signal \(status - 128)") }
+      return status == EXIT_SUCCESS ? EXIT_FAILURE : status
+    }
+  }
+
+  private static func serveInBackground(
+    _ request: MountRequest, ready: consuming Descriptor
+  ) throws {
+    let configuration = try configuration(for: request)
+    var ready: Descriptor? = consume ready
+    try serve(configuration) {
+      if let descriptor = ready.take() { DetachedProcess.announceReady(on: descriptor) }
+    }
+  }
+
+  private static func serveInForeground(_ request: MountRequest) throws {
+    try serve(try configuration(for: request)) { ServiceManager.notify("READY=1") }
+    ServiceManager.notify("STOPPING=1")
+  }
+
+  private static func configuration(for request: MountRequest) throws -> MountConfiguration {
+    var configuration = try MountConfiguration(request, uid: geteuid(), gid: getegid())
+    configuration.mountpoint = try MountPoint.prepare(
+      configuration.mountpoint, fileSystemType: MountConfiguration.fileSystemType)
+    return configuration
+  }
+
+  // MARK: - Messages
+
+  /// Help and version were asked for; everything else is a mistake.
+  private static func finish(parsing error: any Error) -> Int32 {
+    let status = Arguments.exitCode(for: error)
+    if status.isSuccess {
+      print(Arguments.fullMessage(for: error))
+    } else {
+      let message = Arguments.message(for: error).split(whereSeparator: \.isNewline)
+      complain("\(message.joined(separator: " ")) (see vsocfs --help)")
+    }
+    return status.rawValue
+  }
+
+  /// One line on stderr, in one piece.
+  private static func complain(_ message: String) {
+    let line = "vsocfs: \(message)\n"
+    _ = unsafe line.withCString { unsafe write(STDERR_FILENO, $0, strlen($0)) }
+  }
+}
