@@ -49,7 +49,9 @@ public struct SignalTable: @unchecked Sendable {
     var index = Int(offset >> 2) & mask
     for _ in 0...mask {
       let slot = unsafe slots + index
-      var current = unsafe slot.pointee.load(ordering: .relaxed)
+      // In order after whatever the caller did before (announce itself as a waiter, say): a slot
+      // that is found taken here is emptied later, by a drain that sees the announcement.
+      var current = unsafe slot.pointee.load(ordering: .sequentiallyConsistent)
       for _ in 0..<Self.attemptsPerSlot {
         guard current == 0 || current & ~Self.roundTripFlag == offset else { break }
         // Also where the offset stands there already: the exchange orders the sender's store to
