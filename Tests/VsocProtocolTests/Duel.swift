@@ -14,6 +14,14 @@ import Testing
 struct Duel {
   static let batch = 64
 
+  // Unoptimized code takes so long between a store and the next load that a missing fence hardly
+  // shows: in an optimized build the rounds cost little, and are what finds it.
+  #if DEBUG
+    private static let repetitions = 1
+  #else
+    private static let repetitions = 10
+  #endif
+
   private final class Pace: Sendable {
     /// The number of batches that have been opened, and that the second thread has finished.
     let opened = Atomic<Int>(0)
@@ -32,6 +40,7 @@ struct Duel {
   }
 
   /// - Parameters:
+  ///   - rounds: how many; in an optimized build, ten times as many.
   ///   - prepare: called before round `i` of a batch, with nothing else going on.
   ///   - first, second: the two; what they return goes to `verify`.
   ///   - verify: called after the batch for each of its rounds; false ends the duel.
@@ -49,7 +58,7 @@ struct Duel {
         for index in 0..<batch {
           pace.second.store(index, ordering: .relaxed)
           keepPace { pace.first.load(ordering: .relaxed) >= index }
-          stagger(next &+ index &* 7)
+          stagger(pace, next &+ index &* 7)
           unsafe results.values[index] = second(index)
         }
         pace.finished.store(next, ordering: .releasing)
@@ -61,7 +70,7 @@ struct Duel {
       pace.opened.wrappingAdd(1, ordering: .releasing)
     }
     var mine = [Int](repeating: 0, count: batch)
-    for number in 1...(rounds + batch - 1) / batch {
+    for number in 1...(rounds * repetitions + batch - 1) / batch {
       for index in 0..<batch { prepare(index) }
       pace.first.store(-1, ordering: .relaxed)
       pace.second.store(-1, ordering: .relaxed)
@@ -69,7 +78,7 @@ struct Duel {
       for index in 0..<batch {
         pace.first.store(index, ordering: .relaxed)
         keepPace { pace.second.load(ordering: .relaxed) >= index }
-        stagger(number &* 5 &+ index &* 3)
+        stagger(pace, number &* 5 &+ index &* 3)
         mine[index] = first(index)
       }
       waitPatiently { pace.finished.load(ordering: .acquiring) >= number }
@@ -94,8 +103,7 @@ struct Duel {
   }
 
   /// Lets the two start with every small difference in time.
-  private static func stagger(_ seed: Int) {
-    var turns = seed & 7
-    while turns > 0 { turns -= 1 }
+  private static func stagger(_ pace: Pace, _ seed: Int) {
+    for _ in 0..<seed & 15 where pace.abandoned.load(ordering: .relaxed) {}
   }
 }

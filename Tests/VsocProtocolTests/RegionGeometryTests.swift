@@ -33,10 +33,11 @@ import VsocProtocol
     #expect(End.guest.peer == .host && End.host.peer == .guest)
   }
 
-  @Test(arguments: [
-    (12288, 0, 0), (12288, 6, 6), (1 << 20, 0, 10), (1 << 20, 10, 4), (1 << 32 - 4096, 28, 28),
-    (1 << 32 - 4096, 29, 20), (1 << 32 - 4096, 0, 29),
-  ] as [(UInt64, UInt32, UInt32)])
+  @Test(
+    arguments: [
+      (12288, 0, 0), (12288, 6, 6), (1 << 20, 0, 10), (1 << 20, 10, 4), (1 << 32 - 4096, 28, 28),
+      (1 << 32 - 4096, 29, 20), (1 << 32 - 4096, 0, 29),
+    ] as [(UInt64, UInt32, UInt32)])
   func `Nothing overlaps, words are aligned and all is inside`(
     size: UInt64, guestToHost: UInt32, hostToGuest: UInt32
   ) throws {

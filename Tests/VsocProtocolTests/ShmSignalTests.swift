@@ -107,8 +107,10 @@ import VsocProtocol
   @Test func `The magic and the version are not read`() throws {
     let region = try TestRegion()
     let base = Int(region.geometry.shmSignalOffset)
-    for index in 0..<8 { unsafe (region.window.base + base).storeBytes(
-      of: 0xff, toByteOffset: index, as: UInt8.self) }
+    for index in 0..<8 {
+      unsafe (region.window.base + base).storeBytes(
+        of: 0xff, toByteOffset: index, as: UInt8.self)
+    }
     #expect(region.signal.inject(to: .host))
     #expect(region.signal.acknowledge(.host) == 1)
   }
