@@ -31,6 +31,7 @@ let system = Target.Dependency.product(name: "SystemPackage", package: "swift-sy
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 
 let package = Package(
   name: "vsocfs",
@@ -75,6 +76,15 @@ let package = Package(
         "VsocFileSystem", "VsocConfiguration", "VsocEngine", "FuseSession", "LinuxSystem",
         "CLinux", argumentParser, system, logging,
       ],
+      swiftSettings: swiftSettings),
+
+    // Tests, and what several of them use.
+    .target(
+      name: "TestSupport", dependencies: ["VsocProtocol", "LinuxSystem", system],
+      path: "Tests/TestSupport", swiftSettings: swiftSettings),
+    .testTarget(
+      name: "VsocProtocolTests",
+      dependencies: ["VsocProtocol", "CVsocABI", "LinuxSystem", "TestSupport", subprocess, system],
       swiftSettings: swiftSettings),
   ],
   cLanguageStandard: .gnu17,

@@ -41,6 +41,7 @@ public struct RegionHeader: Hashable, Sendable {
 
   /// Writes the header and the signal descriptor into fresh (zero) memory, both ends enabled.
   public func write(to window: RegionWindow) {
+    precondition(window.contains(0, bytes: UInt64(geometry.size)), "a window of another geometry")
     var layout = vsoc_shm_layout_descriptor()
     layout.major_version = UInt16(VSOC_LAYOUT_MAJOR_VERSION)
     layout.minor_version = UInt16(VSOC_LAYOUT_MINOR_VERSION)

@@ -14,4 +14,14 @@ public struct RegionName: Hashable, Sendable, CustomStringConvertible {
     else { return nil }
     description = text
   }
+
+  // Names of files are bytes: a String also equals what is only canonically equivalent to it.
+  public static func == (left: Self, right: Self) -> Bool {
+    left.description.utf8.elementsEqual(right.description.utf8)
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    for byte in description.utf8 { hasher.combine(byte) }
+    hasher.combine(0xff as UInt8)
+  }
 }

@@ -13,7 +13,9 @@ public struct RegionWindow: @unchecked Sendable {
   /// Bytes that may be accessed.
   public let size: UInt32
 
+  /// - Parameter base: aligned to words at least; mappings are aligned to pages.
   public init(base: UnsafeMutableRawPointer, size: UInt32) {
+    precondition(UInt(bitPattern: base) % 4 == 0, "atomic words must be aligned")
     unsafe self.base = base
     self.size = size
   }
@@ -28,6 +30,11 @@ public struct RegionWindow: @unchecked Sendable {
   public func check(_ offset: UInt32) throws(OffsetError) {
     guard offset % 4 == 0 else { throw .misaligned }
     guard UInt64(offset) + 4 <= UInt64(size) else { throw .outOfRange }
+  }
+
+  /// Whether that many bytes from `offset` on are inside the region.
+  func contains(_ offset: UInt32, bytes: UInt64) -> Bool {
+    UInt64(offset) + bytes <= UInt64(size)
   }
 
   /// The words of a place that `RegionGeometry` computed for this region.

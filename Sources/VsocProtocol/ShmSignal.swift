@@ -21,7 +21,10 @@ public struct ShmSignal: @unchecked Sendable {
 
   private let irqs: UnsafePointer<Atomic<UInt8>>
 
+  /// The window must be of the size for which the geometry was computed.
   public init(window: RegionWindow, geometry: RegionGeometry) {
+    precondition(
+      window.contains(geometry.shmSignalOffset, bytes: 16), "a window of another geometry")
     unsafe irqs = window.bytes(at: geometry.shmSignalOffset + 8)
   }
 

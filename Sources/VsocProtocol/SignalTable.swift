@@ -35,7 +35,12 @@ public struct SignalTable: @unchecked Sendable {
   private let mask: Int
   private let word: UnsafePointer<Atomic<UInt32>>
 
+  /// The table must lie inside the window, as it does if the window is of the size for which the
+  /// geometry was computed.
   public init(window: RegionWindow, geometry: TableGeometry) {
+    precondition(
+      window.contains(geometry.tableOffset, bytes: 4 * UInt64(geometry.slotCount))
+        && window.contains(geometry.wordOffset, bytes: 4), "a window of another geometry")
     unsafe slots = window.words(at: geometry.tableOffset)
     mask = geometry.slotCount - 1
     unsafe word = window.words(at: geometry.wordOffset)
@@ -49,7 +54,9 @@ public struct SignalTable: @unchecked Sendable {
     var index = Int(offset >> 2) & mask
     for _ in 0...mask {
       let slot = unsafe slots + index
-      var current = unsafe slot.pointee.load(ordering: .relaxed)
+      // In order after whatever the caller did before (announce itself as a waiter, say): a slot
+      // that is found taken here is emptied later, by a drain that sees the announcement.
+      var current = unsafe slot.pointee.load(ordering: .sequentiallyConsistent)
       for _ in 0..<Self.attemptsPerSlot {
         guard current == 0 || current & ~Self.roundTripFlag == offset else { break }
         // Also where the offset stands there already: the exchange orders the sender's store to
@@ -74,7 +81,7 @@ public struct SignalTable: @unchecked Sendable {
     unsafe word.pointee.load(ordering: .sequentiallyConsistent) != 0
   }
 
-  /// Whether a slot holds an offset.
+  /// Whether no slot holds an offset.
   public var isEmpty: Bool {
     for index in 0...mask where unsafe slots[index].load(ordering: .sequentiallyConsistent) != 0 {
       return false
@@ -108,6 +115,9 @@ public struct SignalTable: @unchecked Sendable {
   }
 
   /// Takes everything in, as the receiver: `body` gets each posted value, unchecked, with its flag.
+  ///
+  /// Scans again while the word is raised anew, but not for ever. What then stays behind is in the
+  /// hands of the sender that raised the word last: it found 0 there, so that it rings.
   ///
   /// - Returns: whether an interrupt was in flight.
   public func drain(_ body: (UInt32) -> Void) -> Bool {

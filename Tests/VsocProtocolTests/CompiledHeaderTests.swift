@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Subprocess
+import SystemPackage
+import Testing
+
+/// The headers carry compile-time asserts of every structure's layout: here they are compiled as a
+/// client would, 64- and 32-bit, as C and as C++.
+@Suite struct CompiledHeaderTests {
+  private static let include: FilePath = FilePath(#filePath)
+    .removingLastComponent().removingLastComponent().removingLastComponent()
+    .appending("Sources/CVsocABI/include")
+
+  struct Compiler: CustomTestStringConvertible {
+    var program: String
+    var flags: [String]
+
+    var testDescription: String { ([program] + flags).joined(separator: " ") }
+
+    func check(_ source: String) async throws -> (isAccepted: Bool, diagnostics: String) {
+      let result = try await run(
+        .name(program),
+        arguments: Arguments(
+          flags + ["-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", "\(include)", "-"]),
+        input: .string(source), output: .discarded, error: .string(limit: 1 << 16))
+      return (result.terminationStatus.isSuccess, result.standardError)
+    }
+  }
+
+  private static let compilers = [
+    Compiler(program: "gcc", flags: ["-m64", "-x", "c", "-std=c11"]),
+    Compiler(program: "gcc", flags: ["-m32", "-x", "c", "-std=c11"]),
+    Compiler(program: "g++", flags: ["-m64", "-x", "c++", "-std=c++11"]),
+    Compiler(program: "g++", flags: ["-m32", "-x", "c++", "-std=c++11"]),
+    Compiler(program: "clang", flags: ["-m64", "-x", "c", "-std=c11"]),
+    Compiler(program: "clang", flags: ["-m32", "-x", "c", "-std=c11"]),
+  ]
+
+  private static let headers = ["vsoc_shm.h", "vsocfs_ioctl.h", "CVsocABI.h"]
+
+  @Test(arguments: compilers, headers)
+  func `The asserts hold for every kind of client`(
+    compiler: Compiler, header: String
+  ) async throws {
+    // Twice, for the include guards.
+    let include = "#include <\(header)>\n"
+    let (isAccepted, diagnostics) = try await compiler.check(include + include)
+    #expect(isAccepted, "\(diagnostics)")
+  }
+
+  /// The numbers contain the sizes, so that equal numbers mean equal sizes.
+  @Test(arguments: compilers)
+  func `A client of any width has the same ioctl numbers`(compiler: Compiler) async throws {
+    let numbers = [
+      ("VSOC_CREATE_FD_SCOPED_PERMISSION", "0x4010f500"),
+      ("VSOC_GET_FD_SCOPED_PERMISSION", "0x8010f501"),
+      ("VSOC_MAYBE_SEND_INTERRUPT_TO_HOST", "0xf502"),
+      ("VSOC_WAIT_FOR_INCOMING_INTERRUPT", "0xf503"),
+      ("VSOC_DESCRIBE_REGION", "0x803cf504"),
+      ("VSOC_SELF_INTERRUPT", "0xf505"),
+      ("VSOC_SEND_INTERRUPT_TO_HOST", "0xf506"),
+      ("VSOC_COND_WAIT", "0xc020f507"),
+      ("VSOC_COND_WAKE", "0xf508"),
+      ("VSOCFS_REGION_INFO", "0x8020f540"),
+      ("VSOCFS_POST", "0xf543"),
+      ("VSOCFS_DRAIN", "0x8100f544"),
+    ]
+    let asserts = numbers.map { "VSOC_STATIC_ASSERT(\($0) == \($1)u, \"number\");\n" }
+    let source = "#include <vsocfs_ioctl.h>\n" + asserts.joined()
+    let (isAccepted, diagnostics) = try await compiler.check(source)
+    #expect(isAccepted, "\(diagnostics)")
+  }
+
+  /// Otherwise nothing above would mean anything.
+  @Test(arguments: compilers)
+  func `An assert that does not hold is an error`(compiler: Compiler) async throws {
+    let source = """
+      #include <vsocfs_ioctl.h>
+      VSOC_STATIC_ASSERT(sizeof(struct vsoc_cond_wait) == 36, "wrong");
+      """
+    let (isAccepted, diagnostics) = try await compiler.check(source)
+    #expect(!isAccepted)
+    #expect(diagnostics.contains("wrong"))
+  }
+}

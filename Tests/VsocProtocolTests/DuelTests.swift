@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+import TestSupport
+import Testing
+import VsocProtocol
+
+extension Races {
+  /// The places where each side stores and then looks at what the other side stores, one by one and
+  /// a great many times. A lost wakeup: both have looked, and neither knows that there is something.
+  @Suite struct DuelTests {
+    private func regions(slotsLg2: UInt32 = 0) throws -> [TestRegion] {
+      try (0..<Duel.batch).map { _ in try TestRegion(slotsLg2: slotsLg2) }
+    }
+
+    @Test func `Enable racing inject loses none of a million`() throws {
+      let regions = try regions()
+      let signals = regions.map(\.signal)
+      var lost = 0
+      try Duel.run(rounds: 1_000_000) { index in
+        signals[index].disable(.host)
+        _ = signals[index].enable(.guest)
+        clear(signals[index], .host)
+      } first: { index in
+        signals[index].enable(.host) ? 1 : 0
+      } second: { index in
+        signals[index].inject(to: .host) ? 1 : 0
+      } verify: { index, due, notify in
+        if due == 0 && notify == 0 || !signals[index].isDue(.host) { lost += 1 }
+        return lost == 0
+      }
+      #expect(lost == 0, "enabled while something was injected, and neither side noticed")
+    }
+
+    /// The injector sees that a notification is pending and leaves it at that; the receiver is just
+    /// about to clear it.
+    @Test func `Acknowledge racing inject loses none`() throws {
+      let regions = try regions()
+      let signals = regions.map(\.signal)
+      var lost = 0
+      try Duel.run(rounds: 500_000) { index in
+        clear(signals[index], .host)
+        _ = signals[index].inject(to: .host)
+      } first: { index in
+        signals[index].acknowledge(.host)
+      } second: { index in
+        signals[index].inject(to: .host) ? 1 : 0
+      } verify: { index, acknowledged, notify in
+        // Nobody will look again unless the injector asks for it.
+        if notify == 0 && signals[index].isDue(.host) { lost += 1 }
+        return acknowledged > 0 && lost == 0
+      }
+      #expect(
+        lost == 0, "left due, and the injector thought it was being looked after")
+    }
+
+    @Test func `Two injectors: exactly one notifies`() throws {
+      let regions = try regions()
+      let signals = regions.map(\.signal)
+      var wrong = 0
+      try Duel.run(rounds: 200_000) { index in
+        clear(signals[index], .host)
+      } first: { index in
+        signals[index].inject(to: .host) ? 1 : 0
+      } second: { index in
+        signals[index].inject(to: .host) ? 1 : 0
+      } verify: { _, first, second in
+        if first + second != 1 { wrong += 1 }
+        return wrong == 0
+      }
+      #expect(wrong == 0)
+    }
+
+    /// The word is still set from an interrupt that the receiver is just taking in.
+    @Test(arguments: [0, 1, 6] as [UInt32])
+    func `Drain racing post and raise loses none`(slotsLg2: UInt32) throws {
+      let regions = try regions(slotsLg2: slotsLg2)
+      let tables = regions.map(\.guestToHost)
+      var lost = 0
+      try Duel.run(rounds: slotsLg2 == 6 ? 100_000 : 500_000) { index in
+        _ = tables[index].drain { _ in }
+        _ = tables[index].raiseInterrupt()
+      } first: { index in
+        var count = 0
+        _ = tables[index].drain { _ in count += 1 }
+        return count
+      } second: { index in
+        guard tables[index].post(8192) == .posted else { return -1 }
+        return tables[index].raiseInterrupt() ? 1 : 0
+      } verify: { index, drained, ring in
+        if ring < 0 || drained + (tables[index].isEmpty ? 0 : 1) != 1 { lost += 1 }
+        if drained == 0 && ring == 0 { lost += 1 }
+        return lost == 0
+      }
+      #expect(lost == 0, "posted while an interrupt was in flight, and the receiver missed it")
+    }
+
+    /// The offset stands in the table already: the one who takes it must see what was stored in the
+    /// futex word before the second post, or that second sender must ring.
+    @Test func `A post that finds its offset posted is seen or rings`() throws {
+      let regions = try regions()
+      let tables = regions.map(\.guestToHost)
+      let word: @Sendable (Int) -> UInt32 = { [regions] index in
+        (unsafe try! regions[index].window.word(at: 8192).pointee.load(ordering: .relaxed))
+      }
+      let store: @Sendable (Int, UInt32) -> Void = { [regions] index, value in
+        unsafe try! regions[index].window.word(at: 8192).pointee.store(value, ordering: .relaxed)
+      }
+      var lost = 0
+      try Duel.run(rounds: 500_000) { index in
+        _ = tables[index].drain { _ in }
+        store(index, 1)
+        _ = tables[index].post(8192)
+        _ = tables[index].raiseInterrupt()
+      } first: { index in
+        var seen = 0
+        _ = tables[index].drain { _ in seen = Int(word(index)) }
+        return seen
+      } second: { index in
+        store(index, 2)
+        _ = tables[index].post(8192)
+        return tables[index].raiseInterrupt() ? 1 : 0
+      } verify: { _, seen, ring in
+        if seen != 2 && ring == 0 { lost += 1 }
+        return lost == 0
+      }
+      #expect(lost == 0, "the receiver read an old value and nobody will ring again")
+    }
+
+    private func clear(_ signal: ShmSignal, _ end: End) {
+      let wasEnabled = signal.isEnabled(end)
+      _ = signal.enable(end)
+      _ = signal.acknowledge(end)
+      if !wasEnabled { signal.disable(end) }
+    }
+  }
+}
