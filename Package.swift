@@ -86,6 +86,10 @@ let package = Package(
       name: "VsocProtocolTests",
       dependencies: ["VsocProtocol", "CVsocABI", "LinuxSystem", "TestSupport", subprocess, system],
       swiftSettings: swiftSettings),
+    .testTarget(
+      name: "VsocEngineTests",
+      dependencies: ["VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", system],
+      swiftSettings: swiftSettings),
   ],
   cLanguageStandard: .gnu17,
 )

@@ -106,8 +106,9 @@ extension RegionState {
 
   /// Listens for a receiver that drains through the mapping: it wakes the futexes that it finds
   /// posted, and may wake the word itself.
-  mutating func watchForDrain(of end: End, _ memory: RegionMemory, _ watcher: FutexWatcher, _ region: Region)
-  {
+  mutating func watchForDrain(
+    of end: End, _ memory: RegionMemory, _ watcher: FutexWatcher, _ region: Region
+  ) {
     guard self[end].drainWatches.isEmpty else { return }
     var offsets = [configuration.geometry.outgoing(of: end.peer).wordOffset]
     if let posted = memory.incoming(of: end).firstPosted,

@@ -46,7 +46,8 @@ extension RegionState {
   ///   - isCounted: this is a wakeup, and not just a look at the word.
   ///   - isOurs: the daemon wakes the word's futex as well.
   mutating func wakeSleepers(
-    at offset: UInt32, isCounted: Bool, isOurs: Bool = true, _ memory: RegionMemory, _ wakes: inout Wakes
+    at offset: UInt32, isCounted: Bool, isOurs: Bool = true, _ memory: RegionMemory,
+    _ wakes: inout Wakes
   ) {
     guard var bucket = sleepers.take(at: offset) else { return }
     guard let word = try? memory.window.word(at: offset) else { return }

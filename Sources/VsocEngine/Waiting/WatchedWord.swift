@@ -60,7 +60,8 @@ final class WatchedWord: @unchecked Sendable {
 
   /// Whether its sleepers are done, or it is not what it was when it was armed.
   var hasChanged: Bool {
-    current != (isExpecting ? expected.load(ordering: .acquiring) : armed.load(ordering: .acquiring))
+    current
+      != (isExpecting ? expected.load(ordering: .acquiring) : armed.load(ordering: .acquiring))
   }
 
   func expect(_ value: UInt32) { expected.store(value, ordering: .releasing) }
