@@ -86,6 +86,13 @@ let package = Package(
       name: "VsocProtocolTests",
       dependencies: ["VsocProtocol", "CVsocABI", "LinuxSystem", "TestSupport", subprocess, system],
       swiftSettings: swiftSettings),
+    .testTarget(
+      name: "LinuxSystemTests", dependencies: ["LinuxSystem", "CLinux"],
+      swiftSettings: swiftSettings),
+    .testTarget(
+      name: "VsocConfigurationTests",
+      dependencies: ["VsocConfiguration", "VsocEngine", "VsocProtocol"],
+      swiftSettings: swiftSettings),
   ],
   cLanguageStandard: .gnu17,
 )
