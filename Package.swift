@@ -27,6 +27,11 @@ func swiftTarget(_ name: String, _ dependencies: [Target.Dependency]) -> Target 
   .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
 }
 
+/// A test target with the same settings.
+func testTarget(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let argumentParser = Target.Dependency.product(
@@ -82,14 +87,13 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["VsocProtocol", "LinuxSystem", system],
       path: "Tests/TestSupport", swiftSettings: swiftSettings),
-    .testTarget(
-      name: "VsocProtocolTests",
-      dependencies: ["VsocProtocol", "CVsocABI", "LinuxSystem", "TestSupport", subprocess, system],
-      swiftSettings: swiftSettings),
-    .testTarget(
-      name: "VsocEngineTests",
-      dependencies: ["VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", system],
-      swiftSettings: swiftSettings),
+    testTarget(
+      "VsocProtocolTests",
+      ["VsocProtocol", "CVsocABI", "LinuxSystem", "TestSupport", subprocess, system]),
+    testTarget(
+      "VsocEngineTests", ["VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", system]),
+    testTarget("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
+    testTarget("VsocConfigurationTests", ["VsocConfiguration", "VsocEngine", "VsocProtocol"]),
   ],
   cLanguageStandard: .gnu17,
 )

@@ -160,6 +160,15 @@ int vsocfs_wait_for_exit(int pid) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+int vsocfs_open_standard_streams(void) {
+  int fd;
+  do fd = open("/dev/null", O_RDWR);
+  while (0 <= fd && fd <= 2);
+  if (fd < 0) return -errno;
+  close(fd);
+  return 0;
+}
+
 int vsocfs_detach_standard_streams(void) {
   int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null < 0) return -errno;

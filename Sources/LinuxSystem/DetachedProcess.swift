@@ -57,8 +57,7 @@ package enum DetachedProcess {
   /// Tells who started this process that it is ready, and lets go of their terminal and working
   /// directory: relative paths must have been read or made absolute.
   package static func announceReady(on descriptor: consuming Descriptor) {
-    // What would be written there by then has no reader; a terminal or pipe would stay open.
-    _ = vsocfs_detach_standard_streams()
+    StandardStreams.detach()
     _ = unsafe chdir("/")
     // Whoever waited may be gone: that is no reason to end.
     _ = signal(SIGPIPE, SIG_IGN)

@@ -118,7 +118,7 @@ struct MountOptions: Hashable, Sendable {
   }()
 
   private static let unknownToLibfuse: Set<String> = [
-    "atime", "diratime", "relatime", "norelatime", "strictatime", "nostrictatime",
+    "atime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime",
   ]
 
   /// Options that mean something to mount(8), fstab and systemd only.

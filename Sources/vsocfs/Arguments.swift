@@ -24,7 +24,7 @@ struct Arguments: ParsableCommand {
   var isDebug = false
 
   @Option(
-    name: .customShort("o", allowingJoined: true), parsing: .unconditionalSingleValue,
+    name: .customShort("o"), parsing: .unconditionalSingleValue,
     help: ArgumentHelp("Mount options.", valueName: "option,..."))
   var options: [String] = []
 
@@ -42,6 +42,16 @@ struct Arguments: ParsableCommand {
 
   @Argument(help: "The directory to mount at.")
   var mountpoint: String
+
+  /// Reads `-oLIST` as `-o LIST`, which the parser does not where the list holds a `=`.
+  static func parse(separating arguments: [String]) throws -> Arguments {
+    let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
+    let options = arguments[..<end].flatMap { argument in
+      argument.hasPrefix("-o") && argument != "-o"
+        ? ["-o", String(argument.dropFirst(2))] : [argument]
+    }
+    return try parse(options + arguments[end...])
+  }
 
   var request: MountRequest {
     MountRequest(

@@ -9,9 +9,10 @@ internal import VsocFileSystem
 /// The program from its arguments to its exit status.
 enum Program {
   static func run(arguments: [String]) -> Int32 {
+    StandardStreams.ensureOpen()
     let parsed: Arguments
     do {
-      parsed = try Arguments.parse(arguments)
+      parsed = try Arguments.parse(separating: arguments)
     } catch {
       return finish(parsing: error)
     }

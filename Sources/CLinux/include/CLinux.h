@@ -74,7 +74,9 @@ int vsocfs_spawn_session(const char *path, char *const *arguments, char *const *
 /* waitpid(2) for its end: the exit status, 128 plus the signal that ended it, or -errno. The
  * macros that take a status apart are not in the module. */
 int vsocfs_wait_for_exit(int pid);
-/* Makes standard input, output and error /dev/null: 0 or -errno. */
+/* Makes those of standard input, output and error that are closed /dev/null, or all of them:
+ * 0 or -errno. */
+int vsocfs_open_standard_streams(void);
 int vsocfs_detach_standard_streams(void);
 
 /* Sends one datagram to the UNIX socket `path`; a leading '@' means the abstract name space.
