@@ -53,10 +53,11 @@ import VsocProtocol
   }
 
   @Test func `A thousand deadlines in any order end in time`() throws {
-    let sleepers = try (0..<1000).map { number in
-      try fixture.sleep(
-        at: UInt32(0x2000 + 4 * number),
-        until: .after(seconds: Double((number * 7919) % 100) / 1000))
+    var sleepers: [Outcome<UInt32>] = []
+    for number in 0..<1000 {
+      let seconds = Double((number * 7919) % 100) / 1000
+      sleepers.append(
+        try fixture.sleep(at: UInt32(0x2000 + 4 * number), until: .after(seconds: seconds)))
     }
     for sleeper in sleepers { #expect(sleeper.wait() == .failure(.timedOut)) }
   }

@@ -115,7 +115,8 @@ extension Region {
         if write.claim() { wakes.blockedWrites.append(write) }
       } else {
         state[write.end].blockedWrites.append(write)
-        state.watchForDrain(of: write.end, memory, self.watcher, self)
+        state[write.end].fruitlessWatches = 0
+        state.watchForDrain(of: write.end, memory, self.watcher, self, &wakes)
       }
     }
   }

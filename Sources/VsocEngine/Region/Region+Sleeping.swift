@@ -63,11 +63,8 @@ extension Region {
       state.wakeSleepers(at: offset, isCounted: isCounted, isOurs: false, memory, &wakes)
       // A receiver that works through the mapping wakes futexes when it drains.
       for end in End.allCases where !state[end].blockedWrites.isEmpty {
-        state.resumeBlockedSenders(to: end, memory, &wakes)
-        if !state[end].blockedWrites.isEmpty {
-          state.stopWatchingWord(of: end)
-          state.watchForDrain(of: end, memory, self.watcher, self)
-        }
+        state.stopWatching(end)
+        state.watchForDrain(of: end, memory, self.watcher, self, &wakes)
       }
     }
   }

@@ -6,6 +6,7 @@ internal import VsocProtocol
 extension RegionState {
   /// The most round-trip offsets that an end may owe while its peer's table is full.
   private static let postBackLimit = 65_536
+  private static let fruitlessWatchLimit = 64
 
   /// Posts offsets from `posted` on until the table is full, and rings if no interrupt is in
   /// flight.
@@ -67,7 +68,7 @@ extension RegionState {
         if write.claim() { wakes.blockedWrites.append(write) }
       }
     }
-    if self[end].blockedWrites.isEmpty { stopWatchingWord(of: end) }
+    if self[end].blockedWrites.isEmpty { stopWatching(end) }
     guard hasPosted else { return }
     if table.raiseInterrupt() { wakes.refilledEnds.append(end) }
   }
@@ -104,24 +105,37 @@ extension RegionState {
     wakes.refilledEnds.removeAll()
   }
 
-  /// Listens for a receiver that drains through the mapping: it wakes the futexes that it finds
-  /// posted, and may wake the word itself.
+  /// Lets the blocked senders to `end` go on, or listens for a receiver that drains through the
+  /// mapping and rings nobody.
+  ///
+  /// Such a receiver clears the word, empties the slots and wakes the futexes that it found. The
+  /// word is set before the last look at the table; then we sleep on a posted offset and, queued
+  /// after it, on the word while it is set. A receiver that clears the word before we sleep keeps
+  /// us from it; one that clears it later wakes the offset on which we sleep by then. One that is in
+  /// the middle of a scan finds the word set at its end, and scans again.
   mutating func watchForDrain(
-    of end: End, _ memory: RegionMemory, _ watcher: FutexWatcher, _ region: Region
+    of end: End, _ memory: RegionMemory, _ watcher: FutexWatcher, _ region: Region,
+    _ wakes: inout Wakes
   ) {
     guard self[end].drainWatches.isEmpty else { return }
-    var offsets = [configuration.geometry.outgoing(of: end.peer).wordOffset]
-    if let posted = memory.incoming(of: end).firstPosted,
-      (try? memory.window.check(posted)) != nil
-    {
-      offsets.append(posted)
+    let table = memory.incoming(of: end)
+    if table.raiseInterrupt() { wakes.refilledEnds.append(end) }
+    let before = wakes.posts
+    resumeBlockedSenders(to: end, memory, &wakes)
+    guard !self[end].blockedWrites.isEmpty else { return }
+    // A peer that plays with the word does not keep us busy: the next drain that we do, and any
+    // call of that end, looks at the table again.
+    self[end].fruitlessWatches = wakes.posts == before ? self[end].fruitlessWatches + 1 : 0
+    guard self[end].fruitlessWatches <= Self.fruitlessWatchLimit else { return }
+    var words: [(offset: UInt32, value: UInt32?)] = []
+    if let posted = table.firstPosted, (try? memory.window.check(posted)) != nil {
+      words.append((posted, nil))
     }
-    self[end].drainWatches = offsets.compactMap {
-      watcher.watch($0, value: nil, in: memory, of: region)
-    }
+    words.append((configuration.geometry.outgoing(of: end.peer).wordOffset, 1))
+    self[end].drainWatches = watcher.watchInOrder(words, in: memory, of: region)
   }
 
-  mutating func stopWatchingWord(of end: End) {
+  mutating func stopWatching(_ end: End) {
     for word in self[end].drainWatches { word.drop() }
     self[end].drainWatches.removeAll()
   }

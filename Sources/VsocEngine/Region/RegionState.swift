@@ -45,6 +45,8 @@ struct EndState {
   var owedPostBacks: Set<UInt32> = []
   /// Words on which a receiver that uses the mapping alone may be heard to drain.
   var drainWatches: [WatchedWord] = []
+  /// How often in a row they told of a drain, and there was no room all the same.
+  var fruitlessWatches = 0
 
   // The signal file.
 

@@ -26,32 +26,51 @@ final class FutexWatcher: Sendable {
   /// The number of threads.
   var threadCount: Int { state.withLock { $0.shards.count } }
 
-  /// Watches a word from now on; nil if it is none, or no thread can be had for it.
+  /// Watches a word with sleepers from now on; nil if it is none, or no thread can be had for it.
   ///
-  /// - Parameter value: what its sleepers wait to go away; nil if only wakeups matter.
+  /// - Parameter value: what its sleepers wait to go away.
   func watch(
-    _ offset: UInt32, value: UInt32?, in memory: RegionMemory, of region: Region
+    _ offset: UInt32, value: UInt32, in memory: RegionMemory, of region: Region
   ) -> WatchedWord? {
     guard
       let new = WatchedWord(offset, value: value, memory: memory, region: region, watcher: self)
     else { return nil }
     return state.withLock { state -> WatchedWord? in
-      guard !state.isStopped else { return nil }
-      if let value, let word = state.places[new.place], let shard = word.shard, !word.isLive {
+      if let word = state.places[new.place], let shard = word.shard, !word.isLive {
         // The thread still sleeps on it, or will arm it when it has done with a wakeup.
         word.expect(value)
         word.isLive = true
         shard.liveCount += 1
         return word
       }
-      guard let shard = shardWithRoom(&state) else { return nil }
-      shard.words.append(new)
-      shard.liveCount += 1
-      new.shard = shard
-      if value != nil { state.places[new.place] = new }
-      shard.control.raise()
+      guard add([new], &state) else { return nil }
+      state.places[new.place] = new
       return new
     }
+  }
+
+  /// Watches words in one call of the kernel, which looks at them in this order; empty if no
+  /// thread can be had for them.
+  ///
+  /// - Parameter words: offsets, each with the value that it must have, nil for any.
+  func watchInOrder(
+    _ words: [(offset: UInt32, value: UInt32?)], in memory: RegionMemory, of region: Region
+  ) -> [WatchedWord] {
+    let new = words.compactMap {
+      WatchedWord($0.offset, value: $0.value, memory: memory, region: region, watcher: self)
+    }
+    return state.withLock { add(new, &$0) } ? new : []
+  }
+
+  private func add(_ words: [WatchedWord], _ state: inout State) -> Bool {
+    guard !state.isStopped, let shard = shardWithRoom(for: words.count, &state) else {
+      return false
+    }
+    shard.words += words
+    shard.liveCount += words.count
+    for word in words { word.shard = shard }
+    shard.control.raise()
+    return true
   }
 
   /// Nobody is interested in the word any more: makes room for another, and lets a thread go that
@@ -80,8 +99,8 @@ final class FutexWatcher: Sendable {
     }
   }
 
-  private func shardWithRoom(_ state: inout State) -> FutexShard? {
-    if let shard = state.shards.first(where: { $0.liveCount < Self.wordsPerShard }) {
+  private func shardWithRoom(for count: Int, _ state: inout State) -> FutexShard? {
+    if let shard = state.shards.first(where: { $0.liveCount + count <= Self.wordsPerShard }) {
       return shard
     }
     let shard = FutexShard()

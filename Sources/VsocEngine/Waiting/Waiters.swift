@@ -51,7 +51,7 @@ package final class DoorbellWrite: Waiter, @unchecked Sendable {
   override func abandon(_ reason: Abandonment) { completion(posted, reason) }
   override func leave(_ state: inout RegionState) {
     state[end].blockedWrites.removeAll { $0 === self }
-    if state[end].blockedWrites.isEmpty { state.stopWatchingWord(of: end) }
+    if state[end].blockedWrites.isEmpty { state.stopWatching(end) }
   }
 }
 

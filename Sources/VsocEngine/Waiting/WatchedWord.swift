@@ -30,8 +30,6 @@ final class WatchedWord: @unchecked Sendable {
   var shard: FutexShard?
   /// Set before the daemon wakes the word itself, whose sleepers it has counted already.
   private let ownWake = Atomic(false)
-  /// How often in a row the word changed between a look at it and the sleep on it.
-  private let misses = Atomic(0)
 
   init?(
     _ offset: UInt32, value: UInt32?, memory: RegionMemory, region: Region, watcher: FutexWatcher
@@ -78,15 +76,10 @@ final class WatchedWord: @unchecked Sendable {
 
   /// The word was woken.
   func woken() {
-    misses.store(0, ordering: .relaxed)
     let isOwn = ownWake.exchange(false, ordering: .acquiringAndReleasing)
     region.futexWoken(offset, isCounted: !isOwn)
   }
 
-  /// The word had another value when it was to be slept on. A word that a peer changes that fast
-  /// is given up, unless it has sleepers, who are done when it changes.
-  func missed() {
-    region.futexWoken(offset, isCounted: false)
-    if !isExpecting, misses.wrappingAdd(1, ordering: .relaxed).newValue >= 8 { drop() }
-  }
+  /// The word had another value when it was to be slept on.
+  func missed() { region.futexWoken(offset, isCounted: false) }
 }
