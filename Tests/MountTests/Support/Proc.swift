@@ -92,6 +92,18 @@ enum Proc {
     }
   }
 
+  /// The daemons of this build with a mountpoint in this directory.
+  static func daemons(below path: String) -> [Int32] {
+    names(in: "/proc").compactMap { name in
+      guard let pid = Int32(name), let line = contents(of: "/proc/\(pid)/cmdline") else {
+        return nil
+      }
+      let arguments = line.split(separator: "\0")
+      return arguments.first.map(String.init) == Programs.daemon
+        && arguments.last?.hasPrefix(path) == true ? pid : nil
+    }
+  }
+
   private static func value(of key: String, in file: String) -> String? {
     for line in (contents(of: file) ?? "").split(separator: "\n") {
       guard line.hasPrefix(key + ":") else { continue }
