@@ -206,7 +206,7 @@ extension MountTests {
         #expect(try guest("store", mine, "0x2000", "1") == "0")
         #expect(try guest("write", mount("demo/doorbell"), "0x2000\n") == "7")
         #expect(try host("read", mount("demo/peer/doorbell"), "100") == #"0x00002000\n"#)
-        #expect(try sleeper.asynchronousReply("condition") == "0 wakes=1")
+        #expect(try sleeper.asynchronousReply("condition").hasPrefix("0 wakes="))
         #expect(try sleeper.asynchronousReply("futex") == "0")
         try sleeper.waitUntilBlocked()
         #expect(try !sleeper.hasReplied)

@@ -8,6 +8,19 @@ extension MountTests {
     private static let a = "0x2000"
     private static let b = "0x2004"
 
+    /// A wait that has ended well after so many wakeups. Whoever looks at the word between its
+    /// change and its wake, for whatever reason, may end the wait: the last wakeup need not count.
+    private func expectWakes(
+      _ reply: String, _ wakes: ClosedRange<Int>,
+      sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+      let words = reply.split(separator: " ")
+      let count = words.count == 2 ? Int(words[1].dropFirst("wakes=".count)) : nil
+      #expect(
+        words.first == "0" && count.map(wakes.contains) == true, "\(reply)",
+        sourceLocation: sourceLocation)
+    }
+
     @Test(arguments: Client.ABI.allCases)
     func `a value that differs is not waited for`(_ abi: Client.ABI) throws {
       try withMount { mount in
@@ -87,7 +100,7 @@ extension MountTests {
         let memory = try client("map", data, "0x3000")
         #expect(try client("store", memory, Self.a, "1") == "0")
         #expect(try client("cond-wake", data, Self.a) == "0")
-        #expect(try client.asynchronousReply("never") == "0 wakes=1")
+        expectWakes(try client.asynchronousReply("never"), 0...1)
       }
     }
 
@@ -106,7 +119,7 @@ extension MountTests {
         #expect(try !sleeper.hasReplied)
         #expect(try waker("store", memory, Self.a, "1") == "0")
         #expect(try waker("cond-wake", data, Self.a) == "0")
-        #expect(try sleeper.reply() == "0 wakes=9")
+        expectWakes(try sleeper.reply(), 8...9)
       }
     }
 
@@ -123,13 +136,13 @@ extension MountTests {
         for _ in 0..<10 { #expect(try client("cond-wake", data, Self.a) == "0") }
         #expect(try client("store", memory, Self.a, "1") == "0")
         #expect(try client("cond-wake", data, Self.a) == "0")
-        #expect(try client.asynchronousReply("a") == "0 wakes=11")
+        expectWakes(try client.asynchronousReply("a"), 10...11)
         #expect(try !client.hasReplied)
         let whole = try client("map", data, "0x100000")
         for (tag, offset) in others {
           #expect(try client("store", whole, offset, "1") == "0")
           #expect(try client("cond-wake", data, offset) == "0")
-          #expect(try client.asynchronousReply(tag) == "0 wakes=1", "\(offset)")
+          expectWakes(try client.asynchronousReply(tag), 0...1)
         }
       }
     }
@@ -148,9 +161,7 @@ extension MountTests {
         #expect(try waker("store", memory, Self.a, "1") == "0")
         #expect(try waker("cond-wake", data, Self.a) == "0")
         for client in [sleepers.0, sleepers.1] {
-          for tag in ["a", "b", "c"] {
-            #expect(try client.asynchronousReply(tag) == "0 wakes=1")
-          }
+          for tag in ["a", "b", "c"] { expectWakes(try client.asynchronousReply(tag), 0...1) }
         }
       }
     }
@@ -163,7 +174,7 @@ extension MountTests {
         try sleeper.waitUntilBlocked()
         #expect(try waker("store", memory, Self.a, "1") == "0")
         #expect(try waker.number("futex-wake", memory, Self.a) <= 1)
-        #expect(try sleeper.reply().hasPrefix("0 wakes="))
+        expectWakes(try sleeper.reply(), 0...1)
       }
     }
 
@@ -186,8 +197,8 @@ extension MountTests {
           #expect(try waker("store", memory, offset, "1") == "0")
           #expect(try waker("cond-wake", data, offset) == "0")
         }
-        #expect(try sleeper.asynchronousReply("a") == "0 wakes=2")
-        #expect(try sleeper.asynchronousReply("b") == "0 wakes=1")
+        expectWakes(try sleeper.asynchronousReply("a"), 1...2)
+        expectWakes(try sleeper.asynchronousReply("b"), 0...1)
       }
     }
 
@@ -245,7 +256,7 @@ extension MountTests {
         #expect(try waker("store", memory, Self.a, "1") == "0")
         #expect(try waker("cond-wake", waking, Self.a) == "0")
         try eventually("all sleepers woken: \((try? sleepers("crowd")) ?? "")") {
-          try sleepers("crowd") == "\(count) 0 \(count)"
+          try sleepers("crowd").hasPrefix("\(count) 0 ")
         }
       }
     }
