@@ -94,6 +94,15 @@ let package = Package(
       "VsocEngineTests", ["VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", system]),
     testTarget("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
     testTarget("VsocConfigurationTests", ["VsocConfiguration", "VsocEngine", "VsocProtocol"]),
+
+    // Real mounts: the tests, what they need of the system, and the C client they drive.
+    .executableTarget(
+      name: "vsoc-client", dependencies: ["CVsocABI"], path: "Tests/Clients/vsoc-client",
+      cSettings: cSettings),
+    .target(name: "CMountTesting", path: "Tests/CMountTesting", cSettings: cSettings),
+    .testTarget(
+      name: "MountTests", dependencies: ["CMountTesting"], exclude: ["Scripts"],
+      swiftSettings: swiftSettings),
   ],
   cLanguageStandard: .gnu17,
 )

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the mount tests need of the system and Swift's Glibc module lacks: processes that are
+ * waited for with a deadline, a NOTIFY_SOCKET, umount2. Everything returns -errno on failure, and
+ * nothing waits longer than it is told.
+ */
+#ifndef CMOUNTTESTING_H
+#define CMOUNTTESTING_H
+
+#include <stdint.h>
+
+/* Starts a program in a process group of its own, with standard input, output and error as given
+ * (descriptors that stay open here), everything else closed. It is killed by `death_signal` when
+ * the thread that started it ends. The pid. */
+int32_t mt_spawn(const char *path, char *const *arguments, char *const *environment, int input,
+                 int output, int error, int death_signal);
+
+/* Waits until the child ends: 1 and its wait status, or 0 at the deadline. */
+int mt_wait(int32_t pid, int milliseconds, int *status);
+
+/* What a wait status says: the exit status, or minus the signal that killed. */
+int mt_exit_status(int status);
+
+/* A pipe, close-on-exec, the read end non-blocking. */
+int mt_pipe(int ends[2]);
+
+/* Waits until `fd` is readable or at its end: 1, or 0 at the deadline. */
+int mt_readable(int fd, int milliseconds);
+
+/* A datagram socket bound at `path`, for NOTIFY_SOCKET. */
+int mt_notify_socket(const char *path);
+
+/* umount2(2). */
+int mt_umount(const char *path);
+int mt_umount_force(const char *path);
+int mt_umount_detach(const char *path);
+
+/* A number of CLOCK_MONOTONIC. */
+int64_t mt_milliseconds(void);
+void mt_sleep(int milliseconds);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "CMountTesting.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int or_errno(long result) { return result < 0 ? -errno : (int)result; }
+
+int32_t mt_spawn(const char *path, char *const *arguments, char *const *environment, int input,
+                 int output, int error, int death_signal) {
+  /* The child only makes system calls until it executes: other threads may hold any lock. */
+  pid_t parent = getpid();
+  pid_t pid = fork();
+  if (pid != 0) return or_errno(pid);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  signal(SIGPIPE, SIG_DFL);
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, death_signal);
+  if (getppid() != parent) _exit(126);
+  /* Out of the way of 0, 1 and 2 first. */
+  int in = fcntl(input, F_DUPFD, 3), out = fcntl(output, F_DUPFD, 3), err = fcntl(error, F_DUPFD, 3);
+  if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0) _exit(126);
+  close_range(3, ~0u, 0);
+  execve(path, arguments, environment);
+  _exit(127);
+}
+
+int mt_wait(int32_t pid, int milliseconds, int *status) {
+  int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (fd < 0) return -errno;
+  int ended = mt_readable(fd, milliseconds);
+  close(fd);
+  if (ended <= 0) return ended;
+  return or_errno(waitpid(pid, status, 0)) == pid ? 1 : -ECHILD;
+}
+
+int mt_exit_status(int status) {
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+int mt_pipe(int ends[2]) {
+  if (pipe2(ends, O_CLOEXEC)) return -errno;
+  return or_errno(fcntl(ends[0], F_SETFL, O_NONBLOCK));
+}
+
+int mt_readable(int fd, int milliseconds) {
+  struct pollfd entry = {.fd = fd, .events = POLLIN};
+  int64_t end = mt_milliseconds() + milliseconds;
+  while (1) {
+    int64_t left = end - mt_milliseconds();
+    int n = poll(&entry, 1, left > 0 ? (int)left : 0);
+    if (n >= 0) return n;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+int mt_notify_socket(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
+  strcpy(address.sun_path, path);
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  if (bind(fd, (struct sockaddr *)&address, sizeof address)) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
+int mt_umount(const char *path) { return or_errno(umount2(path, UMOUNT_NOFOLLOW)); }
+
+int mt_umount_force(const char *path) {
+  return or_errno(umount2(path, MNT_FORCE | UMOUNT_NOFOLLOW));
+}
+
+int mt_umount_detach(const char *path) {
+  return or_errno(umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW));
+}
+
+int64_t mt_milliseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+void mt_sleep(int milliseconds) {
+  struct timespec time = {.tv_sec = milliseconds / 1000,
+                          .tv_nsec = milliseconds % 1000 * 1000000L};
+  nanosleep(&time, NULL);
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Synchronization
+import Testing
+
+/// The programs that the tests run.
+enum Programs {
+  /// The directory of this build, where the test bundle and the products are.
+  private static let buildDirectory: String = {
+    var buffer = [CChar](repeating: 0, count: 4096)
+    let length = unsafe readlink("/proc/self/exe", &buffer, buffer.count - 1)
+    let executable = String(
+      decoding: buffer.prefix(max(length, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    // A helper may run the bundle, which is then named by an argument.
+    let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") && $0.hasPrefix("/") }
+    let path = executable.hasSuffix(".xctest") ? executable : bundle ?? executable
+    return String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+  }()
+
+  private static let sourceDirectory: String = {
+    // This file is Tests/MountTests/Support/Programs.swift.
+    "/" + "\(#filePath)".split(separator: "/").dropLast(4).joined(separator: "/")
+  }()
+
+  static var daemon: String { buildDirectory + "/vsocfs" }
+  static var client: String { buildDirectory + "/vsoc-client" }
+
+  static func script(_ name: String) -> String {
+    sourceDirectory + "/Tests/MountTests/Scripts/" + name
+  }
+
+  /// The C client compiled for the 32-bit ABI, once in a run.
+  static func client32() throws -> String {
+    try compiled32.withLock { path in
+      if let path { return path }
+      let result = buildDirectory + "/vsoc-client32"
+      let sources = sourceDirectory + "/Tests/Clients/vsoc-client"
+      let compiler = try ChildProcess(
+        "/usr/bin/env",
+        ["gcc", "-m32", "-std=gnu17", "-O1", "-D_FILE_OFFSET_BITS=64"]
+          + ["-I", sourceDirectory + "/Sources/CVsocABI/include", "-o", result, "-pthread"]
+          + names(in: sources).filter { $0.hasSuffix(".c") }.map { sources + "/" + $0 })
+      let output = try compiler.rest(within: 60_000)
+      guard try compiler.wait() == 0 else {
+        throw HarnessError(
+          "the 32-bit client does not compile (is gcc-multilib installed?):\n\(output)")
+      }
+      path = result
+      return result
+    }
+  }
+  private static let compiled32 = Mutex<String?>(nil)
+
+  /// Nil if real mounts can be made here, otherwise the reason why not.
+  static var obstacle: String? {
+    if geteuid() != 0 { return "the mount tests must run as root" }
+    if unsafe access("/dev/fuse", R_OK | W_OK) != 0 {
+      return "the mount tests need /dev/fuse (errno \(errno))"
+    }
+    for program in [daemon, client] where unsafe access(program, X_OK) != 0 {
+      return "the mount tests need \(program), which is not there"
+    }
+    return nil
+  }
+}
+
+/// Fails the whole suite with one message where real mounts cannot be made.
+struct NeedsMounts: SuiteTrait, TestScoping {
+  func provideScope(
+    for test: Test, testCase: Test.Case?,
+    performing function: @Sendable @concurrent () async throws -> Void
+  ) async throws {
+    if let obstacle = Programs.obstacle { throw HarnessError(obstacle) }
+    try await function()
+  }
+}
+
+/// Everything that mounts. One after the other: deadlines and CPU times mean something then.
+@Suite(.serialized, NeedsMounts()) enum MountTests {}
