@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CVsocBench
+internal import Glibc
+
+/// Two processes and two futexes: in a region, each through an end of its own, and in a memfd.
+func futexRows(_ bench: Bench) throws(BenchError) -> [Row] {
+  let daemon = try bench.startDaemon("bench")
+  defer { daemon.stop() }
+  let trips = "\(bench.count(4000))"
+  let sides = try bench.interleave(
+    { () throws(BenchError) in
+      try bench.run(
+        Client("futex", cpu: 0, daemon.path("bench/data"), "0", trips),
+        Client("futex", cpu: 1, daemon.path("bench/peer/data"), "1", trips)
+      ).samples()
+    },
+    { () throws(BenchError) in
+      try bench.runOnMemfd(
+        1 << 20, Client("futex", cpu: 0, handedOver, "0", trips),
+        Client("futex", cpu: 1, handedOver, "1", trips))
+    }
+  )
+  return [
+    .comparing(
+      "futex", "futex ping-pong in a region", sides[0], to: "memfd", sides[1], atMost: 1.05)
+  ]
+}
+
+/// Doorbells against the C daemon, and both against eventfd.
+func doorbellRows(_ bench: Bench) throws(BenchError) -> [Row] {
+  let daemon = try bench.startDaemon("bench")
+  defer { daemon.stop() }
+  let baseline = try bench.startBaseline()
+  defer { baseline.stop() }
+  let ours = ["bench/doorbell", "bench/peer/doorbell"].map(daemon.path)
+  let theirs = ["north", "south"].map(baseline.path)
+  var rows: [Row] = []
+  for (way, label) in [("poll", "poll + read"), ("read", "blocking read")] {
+    let sides = try bench.interleave(
+      { () throws(BenchError) in try bench.pingPong(ours, by: way) },
+      { () throws(BenchError) in try bench.pingPong(theirs, by: way) },
+      { () throws(BenchError) in try bench.eventfdPingPong(by: way) }
+    )
+    let name = "doorbell-\(way)"
+    rows += [
+      .comparing(
+        name, "doorbell ping-pong, \(label)", sides[0], to: "C daemon (\(bench.baselineLoop))",
+        sides[1], atMost: 1.1),
+      .comparing(
+        "\(name)-eventfd", "doorbell ping-pong, \(label)", sides[0], to: "eventfd", sides[2]),
+    ]
+  }
+  return rows
+}
+
+extension Bench {
+  private func clients(
+    _ files: [(String, String)], _ way: String, _ message: String
+  ) -> [Client] {
+    files.enumerated().map { side, file in
+      Client("ring", cpu: side, file.0, file.1, "\(side)", way, message, "\(count(1500))")
+    }
+  }
+
+  /// Each side writes to its own doorbell and waits at it.
+  fileprivate func pingPong(_ doorbells: [String], by way: String) throws(BenchError) -> Samples {
+    try run(clients(doorbells.map { ($0, $0) }, way, "text"), handing: []).samples()
+  }
+
+  fileprivate func eventfdPingPong(by way: String) throws(BenchError) -> Samples {
+    let first = try check("eventfd", vsocfs_bench_eventfd())
+    defer { close(first) }
+    let second = try check("eventfd", vsocfs_bench_eventfd())
+    defer { close(second) }
+    let other = "fd:\(VSOCFS_BENCH_FIRST_FD + 1)"
+    let pair = clients([(handedOver, other), (other, handedOver)], way, "counter")
+    return try run(pair, handing: [first, second]).samples()
+  }
+}
+
+/// MAYBE_SEND_INTERRUPT that finds an interrupt in flight.
+func ioctlRows(_ bench: Bench) throws(BenchError) -> [Row] {
+  let daemon = try bench.startDaemon("bench")
+  defer { daemon.stop() }
+  let baseline = try bench.startBaseline()
+  defer { baseline.stop() }
+  let calls = "\(bench.count(5000))"
+  let sides = try bench.interleave(
+    { () throws(BenchError) in
+      try bench.run(Client("ioctl", cpu: 0, daemon.path("bench/data"), "region", calls)).samples()
+    },
+    { () throws(BenchError) in
+      try bench.run(Client("ioctl", cpu: 0, baseline.path("data"), "baseline", calls)).samples()
+    }
+  )
+  return [
+    .comparing(
+      "ioctl", "ioctl MAYBE_SEND_INTERRUPT, suppressed", sides[0],
+      to: "C daemon (\(bench.baselineLoop))", sides[1], atMost: 1.1)
+  ]
+}
