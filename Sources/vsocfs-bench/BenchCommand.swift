@@ -14,6 +14,9 @@ private let groups = [
   RowGroup(name: "cond", subject: "COND_WAKE among many sleepers", run: condRows),
   RowGroup(name: "mount", subject: "mount with 4,096 regions", run: mountRows),
   RowGroup(name: "idle", subject: "blocked pollers", run: idleRows),
+  RowGroup(
+    name: "loops", subject: "thread settings of the C daemon (only when named)", isExtra: true,
+    run: loopRows),
 ]
 
 struct BenchCommand: ParsableCommand {
@@ -40,8 +43,12 @@ struct BenchCommand: ParsableCommand {
   @Option(help: "The vsocfs to measure; the one beside this program if not given.")
   var daemon: String?
 
-  @Option(help: "Threads of the baseline daemon: single, mt:N, mt-clone:N or pool:N.")
-  var baselineLoop = "single"
+  @Option(
+    help: """
+      Threads of the C daemon: single, mt:N, mt-clone:N or pool:N; if not given, in each row what \
+      makes it the fastest.
+      """)
+  var baselineLoop: String?
 
   @Argument(help: "Only groups whose name contains one of these.")
   var only: [String] = []
@@ -72,19 +79,20 @@ struct BenchCommand: ParsableCommand {
       workplace: try Workplace(), daemonPath: try daemonPath(), baselineLoop: baselineLoop,
       rounds: rounds ?? (quick ? 3 : 9), isQuick: quick)
     var rows: [Row] = []
-    for group in groups where only.isEmpty || only.contains(where: { group.name.contains($0) }) {
+    for group in groups where isWanted(group) {
       note("\(group.name): \(group.subject) ...")
-      do throws(BenchError) {
-        rows += try group.run(bench)
-      } catch {
-        if error.isInterruption { throw error }
-        rows.append(.failed(group.name, group.subject, error))
+      rows += try bench.attempt(group.name, group.subject) { () throws(BenchError) in
+        try group.run(bench)
       }
     }
     let report = Report(rows: rows, bench: bench)
     print(report.table(), terminator: "")
     try writeFile(json, try report.json())
     return rows
+  }
+
+  private func isWanted(_ group: RowGroup) -> Bool {
+    only.isEmpty ? !group.isExtra : only.contains { group.name.contains($0) }
   }
 
   private func daemonPath() throws(BenchError) -> String {

@@ -20,7 +20,7 @@ final class Daemon {
   ) throws(BenchError) {
     self.workplace = workplace
     self.name = name
-    mountPoint = "\(workplace.directory)/\(name)"
+    mountPoint = workplace.newPath(name)
     errors = try workplace.openErrors()
     guard unsafe mkdir(mountPoint, 0o755) == 0 else {
       close(errors)

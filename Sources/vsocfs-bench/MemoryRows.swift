@@ -11,38 +11,34 @@ func memoryRows(_ bench: Bench) throws(BenchError) -> [Row] {
   let daemon = try bench.startDaemon("bench:64M")
   defer { daemon.stop() }
 
-  let touch = try bench.interleave(
-    { () throws(BenchError) in
-      try bench.runOnFreshRegion(
-        "fresh", size, daemon, Client("touch", cpu: 0, daemon.path("fresh/data"), "\(size)"))
-    },
-    { () throws(BenchError) in
-      try bench.runOnMemfd(size, Client("touch", cpu: 0, handedOver, "\(size)"))
-    }
-  )
-  var rows: [Row] = [
-    .comparing(
-      "memory-touch", "first touch of a page, 64 MiB", touch[0], to: "memfd", touch[1], by: .mean,
-      atMost: 1.05)
-  ]
-
-  for (direction, verb) in [("write", "written"), ("read", "read")] {
-    let passes = "\(bench.count(10))"
+  let subject = "first touch of a page, 64 MiB"
+  var rows = try bench.attempt("memory-touch", subject) { () throws(BenchError) in
     let sides = try bench.interleave(
       { () throws(BenchError) in
-        try bench.run(
-          Client("stream", cpu: 0, daemon.path("bench/data"), "\(size)", direction, passes)
-        ).samples()
+        try bench.runOnFreshRegion(
+          "fresh", size, daemon, Client("touch", cpu: 0, daemon.path("fresh/data"), "\(size)"))
       },
       { () throws(BenchError) in
-        try bench.runOnMemfd(
-          size, Client("stream", cpu: 0, handedOver, "\(size)", direction, passes))
+        try bench.runOnMemfd(size, Client("touch", cpu: 0, handedOver, "\(size)"))
       }
     )
-    rows.append(
+    return [
       .comparing(
-        "memory-\(direction)", "63 MiB \(verb) sequentially", sides[0], to: "memfd", sides[1],
-        atMost: 1.05))
+        "memory-touch", subject, sides[0], to: "memfd", sides[1], by: .mean, atMost: 1.05)
+    ]
+  }
+  for (direction, verb) in [("write", "written"), ("read", "read")] {
+    let (name, subject) = ("memory-\(direction)", "63 MiB \(verb) sequentially")
+    func client(_ target: String) -> Client {
+      Client("stream", cpu: 0, target, "\(size)", direction, "\(bench.count(10))")
+    }
+    rows += try bench.attempt(name, subject) { () throws(BenchError) in
+      let sides = try bench.interleave(
+        { () throws(BenchError) in try bench.run(client(daemon.path("bench/data"))).samples() },
+        { () throws(BenchError) in try bench.runOnMemfd(size, client(handedOver)) }
+      )
+      return [.comparing(name, subject, sides[0], to: "memfd", sides[1], atMost: 1.05)]
+    }
   }
   return rows
 }
@@ -57,21 +53,18 @@ func transferRows(_ bench: Bench) throws(BenchError) -> [Row] {
     (64, "64 B", nil), (4096, "4 KiB", nil), (mebibyte, "1 MiB", 1.1 as Double?),
   ] {
     for direction in ["read", "write"] {
+      let (name, subject) = ("transfer-\(direction)-\(bytes)", "p\(direction) \(label)")
       let samples = "\(bench.count(bytes == mebibyte ? 200 : 400))"
-      let arguments = ["\(size)", direction, "\(bytes)", samples]
       func client(_ target: String) -> Client {
-        var client = Client("transfer", cpu: 0, target)
-        client.arguments += arguments
-        return client
+        Client("transfer", cpu: 0, target, "\(size)", direction, "\(bytes)", samples)
       }
-      let sides = try bench.interleave(
-        { () throws(BenchError) in try bench.run(client(daemon.path("bench/data"))).samples() },
-        { () throws(BenchError) in try bench.runOnMemfd(size, client(handedOver)) }
-      )
-      rows.append(
-        .comparing(
-          "transfer-\(direction)-\(bytes)", "p\(direction) \(label)", sides[0], to: "memfd",
-          sides[1], atMost: limit))
+      rows += try bench.attempt(name, subject) { () throws(BenchError) in
+        let sides = try bench.interleave(
+          { () throws(BenchError) in try bench.run(client(daemon.path("bench/data"))).samples() },
+          { () throws(BenchError) in try bench.runOnMemfd(size, client(handedOver)) }
+        )
+        return [.comparing(name, subject, sides[0], to: "memfd", sides[1], atMost: limit)]
+      }
     }
   }
   return rows

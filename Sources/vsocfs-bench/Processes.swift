@@ -81,6 +81,7 @@ final class Workplace {
   let directory: String
   let notifySocket: Int32
   private let signals: Int32
+  private var paths = 0
 
   init() throws(BenchError) {
     let pattern = "\(Self.temporaryDirectory)/vsocfs-bench.XXXXXX"
@@ -116,6 +117,12 @@ final class Workplace {
       if index != -EINTR && left == 0 { return nil }
       if index != -EINTR && index != -ETIMEDOUT { throw BenchError("poll: \(errorText(-index))") }
     }
+  }
+
+  /// A name that no earlier row left something under.
+  func newPath(_ name: String) -> String {
+    paths += 1
+    return "\(directory)/\(name)-\(paths)"
   }
 
   func sleep(_ seconds: Double) throws(BenchError) {

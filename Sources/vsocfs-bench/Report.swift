@@ -8,7 +8,6 @@ struct Report: Encodable {
   var rows: [Row]
   var rounds: Int
   var isQuick: Bool
-  var baselineLoop: String
   var kernel: String
   var processors: Int
 
@@ -16,7 +15,6 @@ struct Report: Encodable {
     self.rows = rows
     rounds = bench.rounds
     isQuick = bench.isQuick
-    baselineLoop = bench.baselineLoop
     kernel = readFile("/proc/sys/kernel/osrelease")?.split(separator: "\n").first.map(String.init)
       ?? "unknown"
     processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))

@@ -58,10 +58,19 @@ struct Row: Encodable {
 struct Bench {
   var workplace: Workplace
   var daemonPath: String
-  var baselineLoop: String
+  /// For rows whose fastest baseline is not wanted.
+  var baselineLoop: String?
   var rounds: Int
   /// Less of everything: does it run, not how fast is it.
   var isQuick: Bool
+
+  /// The same with more and shorter rounds: where the scheduler puts a daemon's threads changes
+  /// between rounds rather than within them, and decides a wakeup's figure.
+  var often: Bench {
+    var bench = self
+    bench.rounds *= 3
+    return bench
+  }
 
   /// `full` samples, or a tenth of them in a quick run.
   func count(_ full: Int) -> Int { isQuick ? max(full / 10, 8) : full }
@@ -77,10 +86,9 @@ struct Bench {
       name, { ["/proc/self/exe", "launch", path, "-f"] + options + [$0] }, in: workplace)
   }
 
-  func startBaseline() throws(BenchError) -> Daemon {
-    let loop = baselineLoop
-    return try Daemon(
-      "baseline", { ["/proc/self/exe", "baseline", loop, $0] }, in: workplace)
+  func startBaseline(loop: String, name: String = "baseline") throws(BenchError) -> Daemon {
+    try Daemon(
+      name, { ["/proc/self/exe", "baseline", loop, $0] }, in: workplace)
   }
 
   /// Runs clients to their end.
@@ -90,6 +98,18 @@ struct Bench {
     let group = try ClientGroup(clients, handing: descriptors, in: workplace)
     try group.finish()
     return group.board
+  }
+
+  /// Rows that can fail by themselves: what follows them is measured all the same.
+  func attempt(
+    _ name: String, _ subject: String, _ body: () throws(BenchError) -> [Row]
+  ) throws(BenchError) -> [Row] {
+    do throws(BenchError) {
+      return try body()
+    } catch {
+      if error.isInterruption { throw error }
+      return [.failed(name, subject, error)]
+    }
   }
 
   /// One side of a row: measures a round of it.
@@ -113,7 +133,7 @@ struct Bench {
 
   /// Measures the sides by turns, every other round in the opposite order: what the machine does
   /// meanwhile hits all of them.
-  private func interleave(
+  func interleave(
     _ count: Int, _ measure: (Int) throws(BenchError) -> Samples
   ) throws(BenchError) -> [Side] {
     var sides = [Side](repeating: Side(), count: count)
@@ -131,5 +151,7 @@ struct Bench {
 struct RowGroup: Sendable {
   var name: String
   var subject: String
+  /// Run only when it is named.
+  var isExtra = false
   var run: @Sendable (Bench) throws(BenchError) -> [Row]
 }
