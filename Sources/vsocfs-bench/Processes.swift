@@ -87,9 +87,7 @@ final class Workplace {
     let pattern = "\(Self.temporaryDirectory)/vsocfs-bench.XXXXXX"
     var path = Array(pattern.utf8CString)
     guard unsafe mkdtemp(&path) != nil else { throw BenchError("mkdtemp: \(errorText(errno))") }
-    directory = String(pattern.dropLast(6)) + String(decoding: path.dropLast().suffix(6).map {
-      UInt8(bitPattern: $0)
-    }, as: UTF8.self)
+    directory = String(decoding: path.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     signals = try check("signalfd", vsocfs_bench_catch_signals())
     notifySocket = try check(
       "notify socket", unsafe vsocfs_bench_notify_socket(directory + "/notify"))
@@ -131,7 +129,8 @@ final class Workplace {
 
   /// A fresh file for a child's stderr.
   func openErrors() throws(BenchError) -> Int32 {
-    let file = unsafe open("\(directory)/errors", O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
+    let file = unsafe open(
+      "\(directory)/errors", O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
     guard file >= 0 else { throw BenchError("errors: \(errorText(errno))") }
     return file
   }

@@ -15,7 +15,8 @@ struct Report: Encodable {
     self.rows = rows
     rounds = bench.rounds
     isQuick = bench.isQuick
-    kernel = readFile("/proc/sys/kernel/osrelease")?.split(separator: "\n").first.map(String.init)
+    kernel =
+      readFile("/proc/sys/kernel/osrelease")?.split(separator: "\n").first.map(String.init)
       ?? "unknown"
     processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
   }

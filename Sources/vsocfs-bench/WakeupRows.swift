@@ -123,7 +123,9 @@ func loopRows(_ bench: Bench) throws(BenchError) -> [Row] {
   for kind in ["poll", "read", "ioctl"] {
     let sides = try bench.interleave(loops.count) { (index) throws(BenchError) in
       let daemon = daemons[index]
-      if kind != "ioctl" { return try bench.pingPong(["north", "south"].map(daemon.path), by: kind) }
+      if kind != "ioctl" {
+        return try bench.pingPong(["north", "south"].map(daemon.path), by: kind)
+      }
       return try bench.run(
         Client("ioctl", cpu: 0, daemon.path("data"), "baseline", "\(bench.count(2000))")
       ).samples()
