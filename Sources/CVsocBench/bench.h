@@ -30,6 +30,9 @@ enum { WORD_A = 0x10000, WORD_B = 0x10080, MAPPED_SIZE = 1 << 20 };
 _Noreturn void client_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A path, or "fd:N" for a descriptor that was handed over. */
 int open_target(const char *target, int flags);
+/* Confines a process or thread (0: the caller) to the index'th of the CPUs that the caller may use;
+ * 0 or -errno. */
+int confine(int tid, int index);
 /* Waits until `count` clients are here. */
 void barrier(uint32_t count);
 void nap(long microseconds);

@@ -82,18 +82,18 @@ void barrier(uint32_t count) {
   }
 }
 
-static void pin(int cpu) {
+int confine(int tid, int index) {
   cpu_set_t allowed, set;
-  /* The cpu counts those that we are allowed: containers may give any two. -1: not pinned. */
-  if (cpu < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-  cpu %= CPU_COUNT(&allowed);
+  /* Only those that are allowed are counted: a container may have any two. */
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return -errno;
+  index %= CPU_COUNT(&allowed);
   for (int at = 0; at < CPU_SETSIZE; at++) {
-    if (!CPU_ISSET(at, &allowed) || cpu-- > 0) continue;
+    if (!CPU_ISSET(at, &allowed) || index-- > 0) continue;
     CPU_ZERO(&set);
     CPU_SET(at, &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0) client_fail("sched_setaffinity");
-    return;
+    return sched_setaffinity(tid, sizeof set, &set) != 0 ? -errno : 0;
   }
+  return -EINVAL;
 }
 
 char **vsocfs_bench_client_begin(int *argc, char **argv) {
@@ -103,7 +103,8 @@ char **vsocfs_bench_client_begin(int *argc, char **argv) {
   if (!board) _exit(64);
   /* The last line of defence against a wakeup that never comes; the driver has its own. */
   alarm((unsigned)number(argv[4]));
-  pin((int)number(argv[3]));
+  int cpu = (int)number(argv[3]);
+  if (cpu >= 0 && confine(0, cpu) != 0) client_fail("sched_setaffinity");
   *argc -= 5;
   return argv + 5;
 }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "bench.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -151,6 +152,22 @@ int64_t vsocfs_bench_cpu_time(int pid) {
   if (error) return -error;
   if (clock_gettime(clock, &time) != 0) return -errno;
   return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+int vsocfs_bench_confine(int pid, int index) {
+  char path[64];
+  int result = 0;
+  snprintf(path, sizeof path, "/proc/%d/task", pid);
+  DIR *tasks = opendir(path);
+  if (!tasks) return -errno;
+  for (struct dirent *entry = readdir(tasks); entry; entry = readdir(tasks)) {
+    int tid = atoi(entry->d_name);
+    if (tid == 0) continue;
+    int error = confine(tid, index);
+    if (error && error != -ESRCH) result = error;
+  }
+  closedir(tasks);
+  return result;
 }
 
 int vsocfs_bench_detach_mount(const char *path) {

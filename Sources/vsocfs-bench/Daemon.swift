@@ -84,6 +84,12 @@ final class Daemon {
     return Double(time)
   }
 
+  /// Confines all its threads to one of the two CPUs that clients are pinned to.
+  func confine(to cpu: Int32) throws(BenchError) {
+    guard let child else { throw BenchError("\(name) is not running") }
+    try check("sched_setaffinity of \(name)", vsocfs_bench_confine(child.pid, cpu))
+  }
+
   /// Waits until the daemon does nothing for a while: what was asked of it has been taken in.
   func settle(limit: Double = 10) throws(BenchError) {
     let deadline = Deadline(seconds: limit)

@@ -82,29 +82,44 @@ extension Bench {
   }
 }
 
-/// MAYBE_SEND_INTERRUPT that finds an interrupt in flight.
+/// MAYBE_SEND_INTERRUPT that finds an interrupt in flight: with the daemon where the scheduler puts
+/// it, on the client's CPU (its work alone), and on the other one (its work and two wakeups of a
+/// CPU).
 func ioctlRows(_ bench: Bench) throws(BenchError) -> [Row] {
   let bench = bench.often
-  // With a second thread waiting, each request wakes the one that has slept longer: a fifth slower.
   let loop = bench.baselineLoop ?? "single"
   let daemon = try bench.startDaemon("bench")
   defer { daemon.stop() }
   let baseline = try bench.startBaseline(loop: loop)
   defer { baseline.stop() }
-  let calls = "\(bench.count(2000))"
-  let sides = try bench.interleave(
-    { () throws(BenchError) in
-      try bench.run(Client("ioctl", cpu: 0, daemon.path("bench/data"), "region", calls)).samples()
-    },
-    { () throws(BenchError) in
-      try bench.run(Client("ioctl", cpu: 0, baseline.path("data"), "baseline", calls)).samples()
+  let (ours, theirs) = (daemon.path("bench/data"), baseline.path("data"))
+  var rows: [Row] = []
+  for (name, place, cpu) in [
+    ("ioctl", "", nil), ("ioctl-same", ", on the same CPU", 0),
+    ("ioctl-other", ", on the other CPU", 1 as Int32?),
+  ] {
+    let subject = "MAYBE_SEND_INTERRUPT, suppressed\(place)"
+    rows += try bench.attempt(name, subject) { () throws(BenchError) in
+      if let cpu {
+        try daemon.confine(to: cpu)
+        try baseline.confine(to: cpu)
+      }
+      let sides = try bench.interleave(
+        { () throws(BenchError) in try bench.ioctls(ours, of: "region") },
+        { () throws(BenchError) in try bench.ioctls(theirs, of: "baseline") }
+      )
+      return [
+        .comparing(name, subject, sides[0], to: "C daemon (\(loop))", sides[1], atMost: 1.1)
+      ]
     }
-  )
-  return [
-    .comparing(
-      "ioctl", "ioctl MAYBE_SEND_INTERRUPT, suppressed", sides[0],
-      to: "C daemon (\(loop))", sides[1], atMost: 1.1)
-  ]
+  }
+  return rows
+}
+
+extension Bench {
+  fileprivate func ioctls(_ data: String, of kind: String) throws(BenchError) -> Samples {
+    try run(Client("ioctl", cpu: 0, data, kind, "\(count(2000))")).samples()
+  }
 }
 
 /// The baseline daemon against itself with other loops: which is the fastest, and so the fair one.
@@ -120,15 +135,13 @@ func loopRows(_ bench: Bench) throws(BenchError) -> [Row] {
     daemons.append(try bench.startBaseline(loop: loop, name: "baseline\(index)"))
   }
   var rows: [Row] = []
-  for kind in ["poll", "read", "ioctl"] {
+  for kind in ["poll", "read", "ioctl", "ioctl-same", "ioctl-other"] {
+    if kind == "ioctl-same" { for daemon in daemons { try daemon.confine(to: 0) } }
+    if kind == "ioctl-other" { for daemon in daemons { try daemon.confine(to: 1) } }
     let sides = try bench.interleave(loops.count) { (index) throws(BenchError) in
       let daemon = daemons[index]
-      if kind != "ioctl" {
-        return try bench.pingPong(["north", "south"].map(daemon.path), by: kind)
-      }
-      return try bench.run(
-        Client("ioctl", cpu: 0, daemon.path("data"), "baseline", "\(bench.count(2000))")
-      ).samples()
+      if kind.hasPrefix("ioctl") { return try bench.ioctls(daemon.path("data"), of: "baseline") }
+      return try bench.pingPong(["north", "south"].map(daemon.path), by: kind)
     }
     for index in loops.indices.dropFirst() {
       rows.append(

@@ -72,6 +72,8 @@ int vsocfs_bench_notify_socket(const char *path);
 int vsocfs_bench_notify_read(int fd);
 /* Nanoseconds of CPU time that all threads of a process used, the ended ones included. */
 int64_t vsocfs_bench_cpu_time(int pid);
+/* Confines all threads of a process, and those that they will start, to the index'th CPU. */
+int vsocfs_bench_confine(int pid, int index);
 int vsocfs_bench_detach_mount(const char *path);
 /* Is `path` a mountpoint at this moment? Reads /proc/mounts: a dead mount is found as well. */
 bool vsocfs_bench_is_mounted(const char *path);
