@@ -43,7 +43,7 @@ int vsocfs_memfd_seal_size(int fd) {
 int vsocfs_eventfd(void) { return or_errno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int vsocfs_timerfd_monotonic(void) {
-  return or_errno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  return or_errno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
 }
 
 int vsocfs_timerfd_set(int fd, int64_t seconds, int64_t nanoseconds) {
