@@ -83,6 +83,13 @@ let package = Package(
       ],
       swiftSettings: swiftSettings),
 
+    // The benchmark: its measured loops and its baseline daemon are C.
+    .target(name: "CVsocBench", dependencies: ["CFuse3", "CVsocABI"], cSettings: cSettings),
+    .executableTarget(
+      name: "vsocfs-bench",
+      dependencies: ["CVsocBench", "VsocProtocol", argumentParser],
+      swiftSettings: swiftSettings),
+
     // Tests, and what several of them use.
     .target(
       name: "TestSupport", dependencies: ["VsocProtocol", "LinuxSystem", system],

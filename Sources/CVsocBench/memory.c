@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory and calls that no peer answers: first touch, streaming, pread/pwrite, exchange. */
+#define _GNU_SOURCE
+#include "bench.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, MIB = 1 << 20 };
+
+/* TARGET SIZE: the time of storing a byte to each page of a fresh file; a sample is a page's, taken
+ * over a MiB. */
+int client_touch(int argc, char **argv) {
+  (void)argc;
+  size_t size = (size_t)number(argv[1]);
+  volatile char *memory = vsocfs_bench_client_map(argv[0], size);
+  for (size_t chunk = 0; chunk < size; chunk += MIB) {
+    uint64_t begin = vsocfs_bench_now();
+    for (size_t at = chunk; at < chunk + MIB; at += PAGE) memory[at + PAGE - 1] = 1;
+    vsocfs_bench_record(0, (double)(vsocfs_bench_now() - begin) / (MIB / PAGE));
+  }
+  return 0;
+}
+
+/* TARGET SIZE read|write PASSES: a sample is the time of one sequential pass. */
+int client_stream(int argc, char **argv) {
+  (void)argc;
+  size_t size = (size_t)number(argv[1]);
+  bool writes = strcmp(argv[2], "write") == 0;
+  long passes = number(argv[3]);
+  /* Not over the region's header and tables. */
+  size_t begin_at = MIB, words = (size - begin_at) / sizeof(uint64_t);
+  char *memory = vsocfs_bench_client_map(argv[0], size);
+  uint64_t *data = (uint64_t *)(void *)(memory + begin_at);
+  memset(data, 1, words * sizeof *data);
+  for (long pass = -1; pass < passes; pass++) {
+    uint64_t begin = vsocfs_bench_now();
+    if (writes) {
+      for (size_t i = 0; i < words; i++) data[i] = (uint64_t)pass;
+      __asm__ volatile("" ::: "memory");
+    } else {
+      uint64_t sum = 0;
+      for (size_t i = 0; i < words; i++) sum += data[i];
+      __asm__ volatile("" ::"r"(sum));
+    }
+    uint64_t end = vsocfs_bench_now();
+    if (pass >= 0) vsocfs_bench_record(0, (double)(end - begin));
+  }
+  return 0;
+}
+
+/* TARGET FILE-SIZE read|write BYTES SAMPLES: pread or pwrite walking through the file. */
+int client_transfer(int argc, char **argv) {
+  (void)argc;
+  int fd = open_target(argv[0], O_RDWR);
+  size_t size = (size_t)number(argv[1]), bytes = (size_t)number(argv[3]);
+  bool writes = strcmp(argv[2], "write") == 0;
+  long samples = number(argv[4]);
+  /* Short calls are timed in batches, so that the clock (25 ns) does not count. */
+  long batch = bytes < PAGE ? 64 : bytes < MIB ? 16 : 1;
+  char *buffer = aligned_alloc(PAGE, MIB);
+  if (!buffer) client_fail("aligned_alloc");
+  memset(buffer, 1, MIB);
+  /* All pages exist, and in the file's order, before anything is timed. */
+  for (size_t at = MIB; at < size; at += MIB) {
+    if (pwrite(fd, buffer, MIB, (off_t)at) != MIB) client_fail("pwrite");
+  }
+  size_t at = MIB;
+  for (long sample = -16; sample < samples; sample++) {
+    uint64_t begin = vsocfs_bench_now();
+    for (long i = 0; i < batch; i++) {
+      ssize_t done = writes ? pwrite(fd, buffer, bytes, (off_t)at)
+                            : pread(fd, buffer, bytes, (off_t)at);
+      if (done != (ssize_t)bytes) client_fail("%s of %zu at %zu", argv[2], bytes, at);
+      at += bytes;
+      if (at + bytes > size) at = MIB;
+    }
+    uint64_t end = vsocfs_bench_now();
+    if (sample >= 0) vsocfs_bench_record(0, (double)(end - begin) / (double)batch);
+  }
+  return 0;
+}
+
+/* TARGET SAMPLES: an uncontended atomic exchange. */
+int client_exchange(int argc, char **argv) {
+  (void)argc;
+  enum { BATCH = 6400 };
+  char *memory = vsocfs_bench_client_map(argv[0], MAPPED_SIZE);
+  _Atomic uint32_t *word = (_Atomic uint32_t *)(void *)(memory + WORD_A);
+  long samples = number(argv[1]);
+  for (long sample = -16; sample < samples; sample++) {
+    uint64_t begin = vsocfs_bench_now();
+    for (int i = 0; i < BATCH; i++) atomic_exchange(word, 1);
+    uint64_t end = vsocfs_bench_now();
+    if (sample >= 0) vsocfs_bench_record(0, (double)(end - begin) / BATCH);
+  }
+  return 0;
+}
