@@ -52,6 +52,21 @@ enum Programs {
   }
   private static let compiled32 = Mutex<String?>(nil)
 
+  static func example(_ name: String) -> String { sourceDirectory + "/docs/examples/" + name }
+
+  /// One of the examples in C, compiled as its comment says, into `directory`.
+  static func compiledExample(_ name: String, in directory: TemporaryDirectory) throws -> String {
+    let result = directory.path + "/" + name
+    let compiler = try ChildProcess(
+      "/usr/bin/env",
+      ["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror"]
+        + ["-I", sourceDirectory + "/Sources/CVsocABI/include", "-o", result]
+        + [example(name + ".c")])
+    let output = try compiler.rest(within: 60_000)
+    guard try compiler.wait() == 0 else { throw HarnessError("\(name).c: \(output)") }
+    return result
+  }
+
   /// Nil if real mounts can be made here, otherwise the reason why not.
   static var obstacle: String? {
     if geteuid() != 0 { return "the mount tests must run as root" }
