@@ -12,7 +12,7 @@ import Testing
 /// come in batches, each round with memory of its own: the two threads meet before a batch, and
 /// within it keep pace with each other by looking at where the other one is.
 struct Duel {
-  static let batch = 64
+  static let batch = 512
 
   // Unoptimized code takes so long between a store and the next load that a missing fence hardly
   // shows: in an optimized build the rounds cost little, and are what finds it.

@@ -75,6 +75,9 @@ import VsocProtocol
     #expect(region.signal.isDue(.guest))
     #expect(region.signal.acknowledge(.guest) == 1)
     #expect(triple(region, .guest) == [1, 0, 0])
+    poke(region, [0, 1, 0])
+    #expect(!region.signal.isDue(.guest))
+    #expect(region.signal.enable(.guest))
   }
 
   @Test func `Dirty alone is due at an enabled end`() throws {
