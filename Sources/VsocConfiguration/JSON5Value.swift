@@ -2,8 +2,8 @@
 
 /// A JSON5 value as it was written: members in their order, numbers with their text.
 ///
-/// Foundation's decoder is not used: it names no line for a syntax error, drops all but one of the
-/// members with the same key, and would make up most of the daemon's size.
+/// Foundation's decoder is not used: it names no line for a syntax error and drops all but one of
+/// the members with the same key.
 enum JSON5Value: Hashable, Sendable {
   struct Member: Hashable, Sendable {
     var key: String

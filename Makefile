@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+
+MOUNT ?= /mnt/vsoc
+BIN := .build/release
+
+# Needs a Swift 6.3 toolchain and Debian 12; everything else is installed where it is missing.
+PACKAGES := fuse3 libfuse3-dev pkg-config
+# The tests compile C clients, also for 32 bits, run Python ones, and show where a stuck daemon is.
+TEST_PACKAGES := gcc gcc-multilib gdb libc6-dev libc6-dev-i386 python3
+
+.PHONY: build run test test-tsan test-asan bench lint clean packages test-packages
+
+build: packages
+	swift build -c release --static-swift-stdlib --product vsocfs
+
+run: build
+	@mkdir -p '$(MOUNT)'
+	@'$(BIN)/vsocfs' '$(MOUNT)'
+	@set -e; \
+	sleep infinity & \
+	trap "kill $$!; umount '$(MOUNT)' || umount --lazy '$(MOUNT)'; echo 'Unmounted.'" EXIT; \
+	trap 'exit 0' INT TERM; \
+	mkdir '$(MOUNT)/demo'; \
+	echo; find '$(MOUNT)' -printf '%M %8s  %p\n' | LC_ALL=C sort -k 3; \
+	echo; \
+	echo 'Mounted, with a region "demo". In another shell:'; \
+	echo '  cat $(MOUNT)/demo/info'; \
+	echo '  cat $(MOUNT)/demo/peer/doorbell         # the host end waits ...'; \
+	echo '  echo 0x2000 > $(MOUNT)/demo/doorbell    # ... for the guest end to ring'; \
+	echo '  mkdir $(MOUNT)/big && truncate -s 64M $(MOUNT)/big/data'; \
+	echo 'Ctrl-C unmounts.'; \
+	wait
+
+# Everything that CI runs.
+test: packages test-packages lint
+	swift build
+	swift test
+
+test-tsan: packages test-packages
+	swift test --sanitize=thread --scratch-path .build-tsan
+
+test-asan: packages test-packages
+	swift test --sanitize=address --disable-xctest --scratch-path .build-asan
+
+bench: build
+	swift build -c release --static-swift-stdlib --product vsocfs-bench
+	'$(BIN)/vsocfs-bench' --json .build/bench.json
+
+lint:
+	swift format lint --strict --recursive Package.swift Sources Tests
+
+clean:
+	rm -rf .build .build-*
+
+packages: LIST = $(PACKAGES)
+test-packages: LIST = $(TEST_PACKAGES)
+packages test-packages:
+	@missing=; for package in $(LIST); do \
+	  dpkg-query -W -f '$${db:Status-Status}\n' "$$package" 2>&1 | grep -qx installed \
+	    || missing="$$missing $$package"; \
+	done; \
+	test -z "$$missing" || { apt-get -q update \
+	  && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $$missing; }
