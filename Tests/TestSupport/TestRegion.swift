@@ -2,6 +2,7 @@
 
 internal import Glibc
 internal import LinuxSystem
+package import Synchronization
 internal import SystemPackage
 package import VsocProtocol
 
@@ -47,6 +48,13 @@ package struct TestRegion: Sendable {
   }
 
   package var signal: ShmSignal { ShmSignal(window: window, geometry: geometry) }
+
+  /// A word of the region, for tests that choose the memory ordering themselves; the crash pages
+  /// see to it that it is inside.
+  package func atomic(at offset: UInt32) -> UnsafePointer<Atomic<UInt32>> {
+    unsafe UnsafePointer(
+      (window.base + Int(offset)).assumingMemoryBound(to: Atomic<UInt32>.self))
+  }
 
   /// The bytes of the region in `range`, copied.
   package func bytes(_ range: Range<Int>) -> [UInt8] {

@@ -102,7 +102,7 @@ extension Races {
       let regions = try regions()
       let tables = regions.map(\.guestToHost)
       let store: @Sendable (Int, UInt32) -> Void = { [regions] index, value in
-        unsafe try! regions[index].window.word(at: 8192).pointee.store(value, ordering: .relaxed)
+        unsafe regions[index].atomic(at: 8192).pointee.store(value, ordering: .relaxed)
       }
       var lost = 0
       try Duel.run(rounds: 500_000) { index in
@@ -114,7 +114,7 @@ extension Races {
         var seen = 0
         _ = tables[index].drain { _ in
           seen = Int(
-            unsafe try! regions[index].window.word(at: 8192).pointee.load(ordering: .relaxed))
+            unsafe regions[index].atomic(at: 8192).pointee.load(ordering: .relaxed))
         }
         return seen
       } second: { index in

@@ -29,7 +29,7 @@ extension Races {
           let offset =
             turn % 2 == 0
             ? hot[Int(random >> 40) % hot.count] : UInt32(random >> 40) % geometry.size & ~3
-          let word = unsafe try! region.window.word(at: offset)
+          let word = unsafe region.atomic(at: offset)
           switch turn & 12 {
           case 0: unsafe word.pointee.store(value & 1, ordering: .relaxed)
           case 4: unsafe word.pointee.store(value | 1, ordering: .relaxed)

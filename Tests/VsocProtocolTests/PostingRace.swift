@@ -67,17 +67,17 @@ final class PostingRace: Sendable {
   private typealias Word = UnsafePointer<Atomic<UInt32>>
 
   /// The futex word of a sender.
-  private func counter(_ index: Int) -> Word { unsafe try! region.window.word(at: offset(index)) }
+  private func counter(_ index: Int) -> Word { unsafe region.atomic(at: offset(index)) }
 
   /// Where a receiver says what it has seen of it; another cache line.
   private func seen(_ index: Int) -> Word {
-    unsafe try! region.window.word(at: offset(index) + 1024)
+    unsafe region.atomic(at: offset(index) + 1024)
   }
 
   private func load(_ word: Word) -> UInt32 { unsafe word.pointee.load(ordering: .relaxed) }
 
   private var signalled: Word {
-    unsafe try! region.window.word(at: region.geometry.guestToHost.wordOffset)
+    unsafe region.atomic(at: region.geometry.guestToHost.wordOffset)
   }
 
   private func sleep(on word: Word, while value: UInt32) {

@@ -14,13 +14,13 @@ import VsocProtocol
 
   /// Overwrites a word of the region as a peer that knows no rules would.
   private func poke(_ region: TestRegion, _ offset: UInt32, _ value: UInt32) throws {
-    let word = unsafe try region.window.word(at: offset)
-    unsafe word.pointee.store(value, ordering: .sequentiallyConsistent)
+    let word = try region.window.word(at: offset)
+    word.store(value)
   }
 
   private func peek(_ region: TestRegion, _ offset: UInt32) throws -> UInt32 {
-    let word = unsafe try region.window.word(at: offset)
-    return unsafe word.pointee.load(ordering: .sequentiallyConsistent)
+    let word = try region.window.word(at: offset)
+    return word.load()
   }
 
   @Test func `A fresh table is empty and no interrupt is in flight`() throws {
