@@ -18,7 +18,7 @@ package final class Session: @unchecked Sendable {
   let fileSystem: any FileSystem
   private let raw: OpaquePointer
   private let channel: UnsafeMutablePointer<vsocfs_fuse_channel>
-  private let mountPoint = Mutex<String?>(nil)
+  private let mountPoint = Lock<String?>(nil)
   private let workers = Atomic(0)
   private let ended: @Sendable () -> Void
 
@@ -136,7 +136,7 @@ package struct SessionError: Error, Hashable, Sendable, CustomStringConvertible 
 
 /// libfuse's own messages: kept, as they say why a call failed that only returns -1.
 enum FuseLog {
-  private static let line = Mutex<String?>(nil)
+  private static let line = Lock<String?>(nil)
 
   static var lastLine: String? { line.withLock { $0.take() } }
 

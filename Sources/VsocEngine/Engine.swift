@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
-internal import Synchronization
 package import SystemPackage
 package import VsocProtocol
 
@@ -21,7 +20,7 @@ package final class Engine: Sendable {
   private let watcher = FutexWatcher()
   private let timers: TimerQueue
   /// Taken before a region's lock, never while one is held.
-  private let table = Mutex(Table())
+  private let table = Lock(Table())
 
   package init(sizeCap: UInt64? = nil) throws(Errno) {
     self.sizeCap = sizeCap

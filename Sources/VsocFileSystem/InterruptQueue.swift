@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
-internal import Synchronization
 package import SystemPackage
 
 /// Tokens of waits whose callers got a signal. They arrive with libfuse's locks held, where nothing
 /// can be answered, and are taken by a thread that can. At most one for each wait.
 package final class InterruptQueue: Sendable {
-  private let tokens = Mutex<[UInt64]>([])
+  private let tokens = Lock<[UInt64]>([])
   let event: EventDescriptor
 
   package init() throws(Errno) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import FuseSession
-internal import Synchronization
+internal import LinuxSystem
 
 /// Where a request meets its answer, whichever comes first.
 ///
@@ -15,7 +15,7 @@ final class Parked<Answer>: Sendable {
     var action: Action?
   }
 
-  private let state = Mutex(State(request: nil, action: nil))
+  private let state = Lock(State(request: nil, action: nil))
 
   /// Leaves the request to be answered by `finish`.
   func put(_ request: consuming Request<Answer>) {

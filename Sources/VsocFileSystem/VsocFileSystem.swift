@@ -3,7 +3,6 @@
 package import FuseSession
 internal import Glibc
 internal import LinuxSystem
-internal import Synchronization
 internal import SystemPackage
 package import VsocEngine
 package import VsocProtocol
@@ -19,11 +18,11 @@ package final class VsocFileSystem: FileSystem {
   let owner: RootAccess
   let defaultGeometry: RegionGeometry
   let mountTime: Int64
-  let rootAccess: Mutex<RootAccess>
-  let handles = Mutex(HandleTable())
+  let rootAccess: Lock<RootAccess>
+  let handles = Lock(HandleTable())
   /// The backing ids of regions that have been opened, by index.
-  let backings = Mutex<[UInt32: RegionBacking]>([:])
-  private let session = Mutex<Session?>(nil)
+  let backings = Lock<[UInt32: RegionBacking]>([:])
+  private let session = Lock<Session?>(nil)
   private let interrupts: InterruptQueue
   private let logLine: @Sendable (String) -> Void
   /// The text of `.vsocfs/layout` for the regions there are.
@@ -43,7 +42,7 @@ package final class VsocFileSystem: FileSystem {
     self.interrupts = interrupts
     self.layoutText = layoutText
     owner = RootAccess(uid: root.uid, gid: root.gid, mode: 0)
-    rootAccess = Mutex(root)
+    rootAccess = Lock(root)
     logLine = log
     mountTime = Int64(time(nil))
   }

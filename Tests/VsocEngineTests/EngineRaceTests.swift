@@ -62,7 +62,7 @@ import VsocProtocol
   {
     let fixture = try Fixture()
     let region = fixture.region
-    let outcomes = Mutex<[Outcome<UInt32>]>([])
+    let outcomes = Lock<[Outcome<UInt32>]>([])
     let rounds = 2000
     let current = Atomic<UInt64>(0)
     let isDone = Atomic(false)

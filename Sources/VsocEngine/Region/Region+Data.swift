@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Synchronization
+internal import LinuxSystem
 package import SystemPackage
 package import VsocProtocol
 

@@ -2,7 +2,6 @@
 
 internal import Glibc
 internal import LinuxSystem
-internal import Synchronization
 package import SystemPackage
 package import VsocProtocol
 
@@ -21,7 +20,7 @@ package final class Region: Sendable {
   package let parking: Parking
   let watcher: FutexWatcher
   let counters: Counters
-  let state: Mutex<RegionState>
+  let state: Lock<RegionState>
 
   init(
     index: UInt32, configuration: RegionConfiguration, managerIndex: UInt32, parking: Parking,
@@ -34,7 +33,7 @@ package final class Region: Sendable {
     self.parking = parking
     self.watcher = watcher
     self.counters = counters
-    state = Mutex(RegionState(configuration: configuration))
+    state = Lock(RegionState(configuration: configuration))
   }
 
   package var configuration: RegionConfiguration {

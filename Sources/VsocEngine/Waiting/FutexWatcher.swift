@@ -21,7 +21,7 @@ final class FutexWatcher: Sendable {
     var isStopped = false
   }
 
-  private let state = Mutex(State())
+  private let state = Lock(State())
 
   /// The number of threads.
   var threadCount: Int { state.withLock { $0.shards.count } }

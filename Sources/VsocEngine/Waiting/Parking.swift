@@ -8,7 +8,7 @@ internal import Synchronization
 /// Its lock is a leaf: nothing else is locked while it is held.
 package final class Parking: Sendable {
   private let lastToken = Atomic<UInt64>(0)
-  private let waiters = Mutex<[UInt64: Waiter]>([:])
+  private let waiters = Lock<[UInt64: Waiter]>([:])
   let timers: TimerQueue
 
   init(timers: TimerQueue) {

@@ -8,7 +8,7 @@ internal import SystemPackage
 ///
 /// The heap's lock is a leaf; expired tokens are handed out with no lock held.
 final class TimerQueue: Sendable {
-  private let heap = Mutex(DeadlineHeap())
+  private let heap = Lock(DeadlineHeap())
   private let timer: TimerDescriptor
   private let isStopped = Atomic(false)
 

@@ -2,7 +2,6 @@
 
 internal import FuseSession
 internal import LinuxSystem
-internal import Synchronization
 internal import SystemPackage
 internal import VsocEngine
 internal import VsocProtocol
@@ -13,7 +12,7 @@ final class DataFile: OpenFile, @unchecked Sendable {
   let region: Region
   let end: End
   /// Made by the first drain, which sees what comes from then on.
-  private let drainReader = Mutex<DoorbellReader?>(nil)
+  private let drainReader = Lock<DoorbellReader?>(nil)
 
   init(_ region: Region, _ end: End) {
     self.region = region

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import FuseSession
-internal import Synchronization
+internal import LinuxSystem
 internal import SystemPackage
 internal import VsocEngine
 internal import VsocProtocol

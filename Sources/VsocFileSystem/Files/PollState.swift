@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import FuseSession
-internal import Synchronization
+internal import LinuxSystem
 internal import VsocEngine
 
 /// Who polls an open file. Level and edge users alike are told once of a change, and again only
@@ -15,7 +15,7 @@ final class PollState: ReadinessObserver {
     var isNotified = false
   }
 
-  private let state = Mutex(State())
+  private let state = Lock(State())
 
   /// The pollers are about to be told how things are. Keeps the latest handle, if there is one: an
   /// edge-triggered epoll asks once and expects to be told of every later change.

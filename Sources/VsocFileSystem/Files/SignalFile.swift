@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import FuseSession
-internal import Synchronization
+internal import LinuxSystem
 internal import SystemPackage
 internal import VsocEngine
 internal import VsocProtocol
@@ -16,7 +16,7 @@ final class SignalFile: OpenFile, @unchecked Sendable {
   private let reader: SignalReader
   private let pollers = PollState()
   /// The rest of a line of which a small read took a part.
-  private let leftover = Mutex<[UInt8]>([])
+  private let leftover = Lock<[UInt8]>([])
 
   init(_ region: Region, _ end: End) {
     self.region = region

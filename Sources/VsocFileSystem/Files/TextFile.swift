@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import FuseSession
-internal import Synchronization
+internal import LinuxSystem
 
 /// A read-only file of text, as it was when it was opened.
 final class TextFile: OpenFile, @unchecked Sendable {
@@ -28,12 +28,12 @@ final class TextFile: OpenFile, @unchecked Sendable {
 final class OpenDirectory: OpenFile, @unchecked Sendable {
   private let fileSystem: VsocFileSystem
   private let node: Node
-  private let listing: Mutex<[DirectoryEntry]>
+  private let listing: Lock<[DirectoryEntry]>
 
   init(_ node: Node, _ fileSystem: VsocFileSystem) {
     self.node = node
     self.fileSystem = fileSystem
-    listing = Mutex(fileSystem.entries(of: node))
+    listing = Lock(fileSystem.entries(of: node))
   }
 
   override func readDirectory(

@@ -2,7 +2,7 @@
 
 package import FuseSession
 internal import Glibc
-internal import Synchronization
+internal import LinuxSystem
 internal import SystemPackage
 internal import VsocEngine
 internal import VsocProtocol
