@@ -78,6 +78,7 @@ struct BenchCommand: ParsableCommand {
     let bench = Bench(
       workplace: try Workplace(), daemonPath: try daemonPath(), baselineLoop: baselineLoop,
       rounds: rounds ?? (quick ? 3 : 9), isQuick: quick)
+    let load = Report.load
     var rows: [Row] = []
     for group in groups where isWanted(group) {
       note("\(group.name): \(group.subject) ...")
@@ -85,7 +86,7 @@ struct BenchCommand: ParsableCommand {
         try group.run(bench)
       }
     }
-    let report = Report(rows: rows, bench: bench)
+    let report = Report(rows: rows, bench: bench, loadBefore: load)
     print(report.table(), terminator: "")
     try writeFile(json, try report.json())
     return rows

@@ -10,9 +10,12 @@ struct Report: Encodable {
   var isQuick: Bool
   var kernel: String
   var processors: Int
+  /// Of the minute before the first row: on a busy machine the figures say little.
+  var loadBefore: String
 
-  init(rows: [Row], bench: Bench) {
+  init(rows: [Row], bench: Bench, loadBefore: String) {
     self.rows = rows
+    self.loadBefore = loadBefore
     rounds = bench.rounds
     isQuick = bench.isQuick
     kernel =
@@ -31,6 +34,11 @@ struct Report: Encodable {
     } catch {
       throw BenchError("JSON: \(error)")
     }
+  }
+
+  /// The load average of the last minute.
+  static var load: String {
+    readFile("/proc/loadavg")?.split(separator: " ").first.map(String.init) ?? "unknown"
   }
 
   /// The table, one line a row; notes and failures stand below their row.
@@ -58,6 +66,7 @@ struct Report: Encodable {
       for note in notes { text += "    \(note)\n" }
     }
     return text
+      + "\(processors) CPUs, Linux \(kernel), \(rounds) rounds, load before \(loadBefore)\n"
   }
 
   private func cells(of row: Row) -> (cells: [String], notes: [String]) {

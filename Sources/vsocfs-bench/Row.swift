@@ -12,7 +12,6 @@ struct Row: Encodable {
   var ratioMinimum: Double?
   var ratioMaximum: Double?
   var rounds: Int?
-  var statistic: Statistic?
   /// The target of the specification in words, and whether this run meets it.
   var target: String?
   var isMet: Bool?
@@ -28,18 +27,19 @@ struct Row: Encodable {
   /// Two sides whose rounds were interleaved.
   static func comparing(
     _ name: String, _ subject: String, _ side: Side, to baseline: String, _ baselineSide: Side,
-    by statistic: Statistic = .median, atMost limit: Double? = nil
+    atMost limit: Double? = nil
   ) -> Row {
     var row = Row(name, subject)
     row.baseline = baseline
     row.figure = side.figure()
     row.baselineFigure = baselineSide.figure()
-    let ratios = zip(side.rounds, baselineSide.rounds).map { statistic($0) / statistic($1) }
+    let ratios = zip(side.rounds, baselineSide.rounds).map {
+      $0.percentile(50) / $1.percentile(50)
+    }
     row.ratio = ratios.percentile(50)
     row.ratioMinimum = ratios.min()
     row.ratioMaximum = ratios.max()
     row.rounds = ratios.count
-    row.statistic = statistic
     if let limit {
       row.target = "≤ \(fixed(limit, 2))"
       row.isMet = ratios.percentile(50) <= limit
@@ -68,7 +68,7 @@ struct Bench {
   /// between rounds rather than within them, and decides a wakeup's figure.
   var often: Bench {
     var bench = self
-    bench.rounds *= 3
+    bench.rounds *= 5
     return bench
   }
 

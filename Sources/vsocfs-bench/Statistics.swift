@@ -3,22 +3,6 @@
 /// Samples of one side in one round.
 typealias Samples = [Double]
 
-/// How the samples of a round become its figure.
-enum Statistic: String, Encodable {
-  /// For waits and calls, whose outliers are the machine's.
-  case median
-  /// For work of a fixed amount, where a rare but long sample is part of the time.
-  case mean
-
-  func callAsFunction(_ samples: Samples) -> Double {
-    guard !samples.isEmpty else { return .nan }
-    switch self {
-    case .median: return samples.percentile(50)
-    case .mean: return samples.reduce(0, +) / Double(samples.count)
-    }
-  }
-}
-
 extension [Double] {
   /// The nearest-rank percentile; the median of an even number of values is the mean of two.
   func percentile(_ percent: Double) -> Double {

@@ -8,7 +8,7 @@ func futexRows(_ bench: Bench) throws(BenchError) -> [Row] {
   let bench = bench.often
   let daemon = try bench.startDaemon("bench")
   defer { daemon.stop() }
-  let trips = "\(bench.count(1500))"
+  let trips = "\(bench.count(1000))"
   let sides = try bench.interleave(
     { () throws(BenchError) in
       try bench.run(
@@ -62,7 +62,7 @@ extension Bench {
     _ files: [(String, String)], _ way: String, _ message: String
   ) -> [Client] {
     files.enumerated().map { side, file in
-      Client("ring", cpu: side, file.0, file.1, "\(side)", way, message, "\(count(500))")
+      Client("ring", cpu: side, file.0, file.1, "\(side)", way, message, "\(count(300))")
     }
   }
 
@@ -118,7 +118,7 @@ func ioctlRows(_ bench: Bench) throws(BenchError) -> [Row] {
 
 extension Bench {
   fileprivate func ioctls(_ data: String, of kind: String) throws(BenchError) -> Samples {
-    try run(Client("ioctl", cpu: 0, data, kind, "\(count(2000))")).samples()
+    try run(Client("ioctl", cpu: 0, data, kind, "\(count(1000))")).samples()
   }
 }
 
