@@ -2,7 +2,6 @@
 
 internal import Glibc
 package import LinuxSystem
-internal import Synchronization
 internal import SystemPackage
 
 /// The kernel's end of a FUSE connection, over a socket pair: a daemon that is given the other end
@@ -52,7 +51,7 @@ package final class FuseWire: Sendable {
   }
 
   private let socket: Descriptor
-  private let daemonEnd: Mutex<Descriptor?>
+  private let daemonEnd: Lock<Descriptor?>
   private let state = Monitor(State())
 
   /// Makes the pair, and starts to listen on the kernel's end of it.
@@ -61,7 +60,7 @@ package final class FuseWire: Sendable {
     let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
     guard unsafe socketpair(AF_UNIX, type, 0, &ends) == 0 else { throw Errno(rawValue: errno) }
     socket = Descriptor(owning: ends[0])
-    daemonEnd = Mutex(Descriptor(owning: ends[1]))
+    daemonEnd = Lock(Descriptor(owning: ends[1]))
     // A message has to fit as a whole: 1 MiB of data and its header.
     var size: Int32 = 4 << 20
     for end in ends {
