@@ -2,6 +2,7 @@
 
 internal import FuseSession
 internal import LinuxSystem
+internal import VsocEngine
 
 /// Where a request meets its answer, whichever comes first.
 ///
@@ -17,8 +18,16 @@ final class Parked<Answer>: Sendable {
 
   private let state = Lock(State(request: nil, action: nil))
 
+  /// Lets the request wait. Whatever ends the wait calls `finish`.
+  func park(_ request: consuming Request<Answer>, on wait: Waiter) {
+    wait.register()
+    request.reportInterrupt(as: wait.token)
+    put(request)
+    wait.begin()
+  }
+
   /// Leaves the request to be answered by `finish`.
-  func put(_ request: consuming Request<Answer>) {
+  private func put(_ request: consuming Request<Answer>) {
     var incoming: Request<Answer>? = consume request
     let action = state.withLock { state -> Action? in
       guard let action = state.action else {

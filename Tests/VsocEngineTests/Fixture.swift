@@ -48,8 +48,8 @@ final class Fixture: Sendable {
     let outcome = Outcome<[UInt32]>()
     let wait = DoorbellRead(reader, capacity: capacity) { outcome.set($0) }
     outcome.token = wait.token
-    region.parking.register(wait)
-    try region.park(wait)
+    wait.register()
+    try wait.enter()
     return outcome
   }
 
@@ -57,8 +57,8 @@ final class Fixture: Sendable {
     let outcome = Outcome<UInt64>()
     let wait = SignalRead(reader) { outcome.set($0) }
     outcome.token = wait.token
-    region.parking.register(wait)
-    try region.park(wait)
+    wait.register()
+    try wait.enter()
     return outcome
   }
 
@@ -70,8 +70,8 @@ final class Fixture: Sendable {
       outcome.set(reason.map { .failure($0) } ?? .success(posted))
     }
     outcome.token = wait.token
-    region.parking.register(wait)
-    try region.park(wait)
+    wait.register()
+    try wait.enter()
     return outcome
   }
 
@@ -81,8 +81,8 @@ final class Fixture: Sendable {
       outcome.set(reason.map { .failure($0) } ?? .success(true))
     }
     outcome.token = wait.token
-    region.parking.register(wait)
-    try region.park(wait)
+    wait.register()
+    try wait.enter()
     return outcome
   }
 
@@ -97,8 +97,8 @@ final class Fixture: Sendable {
       outcome.set(reason.map { .failure($0) } ?? .success(wakes))
     }
     outcome.token = wait.token
-    region.parking.register(wait)
-    try region.park(wait)
+    wait.register()
+    try wait.enter()
     return outcome
   }
 }

@@ -44,8 +44,8 @@ extension Region {
     }
   }
 
-  /// Waits until there is something to read. The waiter must be registered with `parking`.
-  package func park(_ read: DoorbellRead) throws(Errno) {
+  /// Waits until there is something to read.
+  func park(_ read: DoorbellRead) throws(Errno) {
     try updateMemory { state, memory, wakes in
       guard !read.isClaimed else { return }
       let offsets = state.readDoorbell(read.reader, capacity: read.capacity, memory, &wakes)
@@ -101,8 +101,8 @@ extension Region {
     }
   }
 
-  /// Waits for room for the rest of the offsets. The waiter must be registered with `parking`.
-  package func park(_ write: DoorbellWrite) throws(Errno) {
+  /// Waits for room for the rest of the offsets.
+  func park(_ write: DoorbellWrite) throws(Errno) {
     try updateMemory { state, memory, wakes in
       guard !write.isClaimed else { return }
       var posted = write.posted
@@ -157,8 +157,8 @@ extension Region {
     }
   }
 
-  /// Waits until the incoming word is set. The waiter must be registered with `parking`.
-  package func park(_ wait: InterruptWait) throws(Errno) {
+  /// Waits until the incoming word is set.
+  func park(_ wait: InterruptWait) throws(Errno) {
     try updateMemory { state, memory, wakes in
       guard !wait.isClaimed else { return }
       if memory.incoming(of: wait.end).isInterruptRaised {

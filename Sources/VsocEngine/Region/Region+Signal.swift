@@ -28,8 +28,8 @@ extension Region {
     try updateMemory { state, memory, wakes in state.readSignal(reader, memory, &wakes) }
   }
 
-  /// Waits for a notification. The waiter must be registered with `parking`.
-  package func park(_ read: SignalRead) throws(Errno) {
+  /// Waits for a notification.
+  func park(_ read: SignalRead) throws(Errno) {
     try updateMemory { state, memory, wakes in
       guard !read.isClaimed else { return }
       if let count = state.readSignal(read.reader, memory, &wakes) {

@@ -24,9 +24,8 @@ extension Region {
     }
   }
 
-  /// Sleeps while the word has the value. The waiter must be registered with `parking`, and its
-  /// offset checked.
-  package func park(_ wait: CondWait) throws(Errno) {
+  /// Sleeps while the word has the value. The offset has been checked.
+  func park(_ wait: CondWait) throws(Errno) {
     try updateMemory { state, memory, wakes throws(Errno) in
       guard !wait.isClaimed else { return }
       // Those who sleep there for another value are done; the rest sleeps for the present one.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Synchronization
+internal import SystemPackage
 internal import VsocProtocol
 
 /// Why a wait ended without the event that it was for.
@@ -39,17 +40,23 @@ package class Waiter: @unchecked Sendable {
 
   var isClaimed: Bool { claimed.load(ordering: .acquiring) }
 
+  /// Looks for the event, and enters the list of those who wait for it if it has not come.
+  func enter() throws(Errno) {}
+
   /// Finishes the wait without its event. The waiter is claimed and no lock is held.
   func abandon(_ reason: Abandonment) {}
 
   /// Takes the waiter out of the list that it stands in. The region's lock is held.
   func leave(_ state: inout RegionState) {}
-}
 
-extension Waiter {
-  /// Lets the waiter wait; if that fails, because the region is gone, ends it.
-  package func park<Failure>(_ enter: () throws(Failure) -> Void) {
-    do throws(Failure) {
+  /// Makes the wait known, so that it can be interrupted: before its caller can be.
+  package func register() {
+    region.parking.register(self)
+  }
+
+  /// Begins to wait. If that fails, because the region is gone, the wait ends with `.gone`.
+  package func begin() {
+    do throws(Errno) {
       try enter()
     } catch {
       region.parking.abandon(token: token, .gone)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LinuxSystem
+internal import SystemPackage
 package import VsocProtocol
 
 /// A read of a doorbell that waits for a ring.
@@ -19,6 +20,7 @@ package final class DoorbellRead: Waiter, @unchecked Sendable {
     super.init(region: reader.region, end: reader.end)
   }
 
+  override func enter() throws(Errno) { try region.park(self) }
   override func abandon(_ reason: Abandonment) { completion(.failure(reason)) }
   override func leave(_ state: inout RegionState) {
     state[end].doorbellReads.removeAll { $0 === self }
@@ -48,6 +50,7 @@ package final class DoorbellWrite: Waiter, @unchecked Sendable {
     super.init(region: region, end: end.peer)
   }
 
+  override func enter() throws(Errno) { try region.park(self) }
   override func abandon(_ reason: Abandonment) { completion(posted, reason) }
   override func leave(_ state: inout RegionState) {
     state[end].blockedWrites.removeAll { $0 === self }
@@ -69,6 +72,7 @@ package final class SignalRead: Waiter, @unchecked Sendable {
     super.init(region: reader.region, end: reader.end)
   }
 
+  override func enter() throws(Errno) { try region.park(self) }
   override func abandon(_ reason: Abandonment) { completion(.failure(reason)) }
   override func leave(_ state: inout RegionState) {
     state[end].signalReads.removeAll { $0 === self }
@@ -86,6 +90,7 @@ package final class InterruptWait: Waiter, @unchecked Sendable {
     super.init(region: region, end: end)
   }
 
+  override func enter() throws(Errno) { try region.park(self) }
   override func abandon(_ reason: Abandonment) { completion(reason) }
   override func leave(_ state: inout RegionState) {
     state[end].interruptWaits.removeAll { $0 === self }
@@ -116,6 +121,7 @@ package final class CondWait: Waiter, @unchecked Sendable {
     super.init(region: region, end: end)
   }
 
+  override func enter() throws(Errno) { try region.park(self) }
   override func abandon(_ reason: Abandonment) { completion(wakes, reason) }
   override func leave(_ state: inout RegionState) { state.sleepers.remove(self) }
 }

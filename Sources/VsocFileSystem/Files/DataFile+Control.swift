@@ -114,10 +114,7 @@ extension DataFile {
         if let reason { request.fail(reason.errno) } else { request.reply() }
       }
     }
-    region.parking.register(wait)
-    request.reportInterrupt(as: wait.token)
-    parked.put(request)
-    wait.park { try region.park(wait) }
+    parked.park(request, on: wait)
   }
 
   private func condWait(
@@ -151,10 +148,7 @@ extension DataFile {
         }
       }
     }
-    region.parking.register(wait)
-    request.reportInterrupt(as: wait.token)
-    parked.put(request)
-    wait.park { try region.park(wait) }
+    parked.park(request, on: wait)
   }
 
   /// - Throws: EINVAL for a type or a time that is none.

@@ -7,66 +7,32 @@ internal import VsocEngine
 internal import VsocProtocol
 
 /// An open `doorbell`.
-final class DoorbellFile: OpenFile, @unchecked Sendable {
-  private let region: Region
-  private let end: End
+final class DoorbellFile: StreamFile, @unchecked Sendable {
   private let reader: DoorbellReader
   /// Opened with O_APPEND: the kernel lets one such writer in at a time, so that none may wait.
   private let isAppending: Bool
-  private let pollers = PollState()
-  /// The rest of a line of which a small read took a part.
-  private let leftover = Lock<[UInt8]>([])
 
   init(_ region: Region, _ end: End, flags: OpenFlags) {
-    self.region = region
-    self.end = end
     isAppending = flags.contains(.append)
+    let pollers = PollState()
     reader = region.openDoorbell(end, observer: pollers)
+    super.init(region, end, pollers)
   }
 
   // MARK: Reading
 
-  override func read(
-    _ request: consuming Request<Answer.Bytes>, offset: UInt64, size: Int, flags: OpenFlags
-  ) {
-    pollers.looked()
-    let rest = leftover.withLock { rest in
-      let part = Array(rest.prefix(size))
-      rest.removeFirst(part.count)
-      return part
-    }
-    guard rest.isEmpty else { return request.reply(rest) }
-    let capacity = max(size / DoorbellText.lineLength, 1)
-    do throws(Errno) {
-      let offsets = try region.read(reader, capacity: capacity)
-      if !offsets.isEmpty { return request.reply(take(offsets, size: size)) }
-    } catch {
-      return request.fail(error)
-    }
-    if flags.contains(.nonBlocking) { return request.fail(.resourceTemporarilyUnavailable) }
-
-    let parked = Parked<Answer.Bytes>()
-    let wait = DoorbellRead(reader, capacity: capacity) { [self] result in
-      parked.finish { request in
-        switch result {
-        case .success(let offsets): request.reply(self.take(offsets, size: size))
-        case .failure(let reason): request.fail(reason.errno)
-        }
-      }
-    }
-    region.parking.register(wait)
-    request.reportInterrupt(as: wait.token)
-    parked.put(request)
-    wait.park { try region.park(wait) }
+  override func lines(size: Int) throws(Errno) -> [UInt8]? {
+    let offsets = try region.read(reader, capacity: Self.capacity(size))
+    return offsets.isEmpty ? nil : DoorbellText.lines(offsets)
   }
 
-  /// The lines that fit, or the first bytes of one; its rest is kept for the next read.
-  private func take(_ offsets: [UInt32], size: Int) -> [UInt8] {
-    let lines = DoorbellText.lines(offsets)
-    if lines.count <= size { return lines }
-    leftover.withLock { $0 += lines[size...] }
-    return Array(lines[..<size])
+  override func wait(
+    size: Int, _ completion: @escaping @Sendable (Result<[UInt8], Abandonment>) -> Void
+  ) -> Waiter? {
+    DoorbellRead(reader, capacity: Self.capacity(size)) { completion($0.map(DoorbellText.lines)) }
   }
+
+  private static func capacity(_ size: Int) -> Int { max(size / DoorbellText.lineLength, 1) }
 
   // MARK: Writing
 
@@ -131,10 +97,7 @@ final class DoorbellFile: OpenFile, @unchecked Sendable {
         }
       }
     }
-    region.parking.register(wait)
-    request.reportInterrupt(as: wait.token)
-    parked.put(request)
-    wait.park { try region.park(wait) }
+    parked.park(request, on: wait)
   }
 
   // MARK: Polling, closing
@@ -149,7 +112,7 @@ final class DoorbellFile: OpenFile, @unchecked Sendable {
       return request.reply([.readable, .writable])
     }
     var result: PollEvents = []
-    if ready.readable || leftover.withLock({ !$0.isEmpty }) { result.insert(.readable) }
+    if ready.readable || hasLeftover { result.insert(.readable) }
     if ready.writable { result.insert(.writable) }
     request.reply(result)
   }

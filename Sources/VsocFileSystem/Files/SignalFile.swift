@@ -7,61 +7,29 @@ internal import VsocEngine
 internal import VsocProtocol
 
 /// An open `signal`.
-final class SignalFile: OpenFile, @unchecked Sendable {
+final class SignalFile: StreamFile, @unchecked Sendable {
   /// Longer text is none of the commands.
   private static let maximumLength = 64
 
-  private let region: Region
-  private let end: End
   private let reader: SignalReader
-  private let pollers = PollState()
-  /// The rest of a line of which a small read took a part.
-  private let leftover = Lock<[UInt8]>([])
 
   init(_ region: Region, _ end: End) {
-    self.region = region
-    self.end = end
+    let pollers = PollState()
     reader = region.openSignal(end, observer: pollers)
+    super.init(region, end, pollers)
   }
 
-  override func read(
-    _ request: consuming Request<Answer.Bytes>, offset: UInt64, size: Int, flags: OpenFlags
-  ) {
-    pollers.looked()
-    let rest = leftover.withLock { rest in
-      let part = Array(rest.prefix(size))
-      rest.removeFirst(part.count)
-      return part
-    }
-    guard rest.isEmpty else { return request.reply(rest) }
-    do throws(Errno) {
-      if let count = try region.read(reader) { return request.reply(take(count, size: size)) }
-    } catch {
-      return request.fail(error)
-    }
-    if flags.contains(.nonBlocking) { return request.fail(.resourceTemporarilyUnavailable) }
-
-    let parked = Parked<Answer.Bytes>()
-    let wait = SignalRead(reader) { [self] result in
-      parked.finish { request in
-        switch result {
-        case .success(let count): request.reply(self.take(count, size: size))
-        case .failure(let reason): request.fail(reason.errno)
-        }
-      }
-    }
-    region.parking.register(wait)
-    request.reportInterrupt(as: wait.token)
-    parked.put(request)
-    wait.park { try region.park(wait) }
+  override func lines(size: Int) throws(Errno) -> [UInt8]? {
+    try region.read(reader).map(Self.line)
   }
 
-  private func take(_ count: UInt64, size: Int) -> [UInt8] {
-    let line = Array("\(count)\n".utf8)
-    if line.count <= size { return line }
-    leftover.withLock { $0 += line[size...] }
-    return Array(line[..<size])
+  override func wait(
+    size: Int, _ completion: @escaping @Sendable (Result<[UInt8], Abandonment>) -> Void
+  ) -> Waiter? {
+    SignalRead(reader) { completion($0.map(Self.line)) }
   }
+
+  private static func line(_ count: UInt64) -> [UInt8] { Array("\(count)\n".utf8) }
 
   override func write(
     _ request: consuming Request<Answer.Count>, offset: UInt64, bytes: UnsafeRawBufferPointer,
@@ -93,7 +61,7 @@ final class SignalFile: OpenFile, @unchecked Sendable {
       return request.reply([.readable, .writable])
     }
     var result = PollEvents.writable
-    if isReadable || leftover.withLock({ !$0.isEmpty }) { result.insert(.readable) }
+    if isReadable || hasLeftover { result.insert(.readable) }
     request.reply(result)
   }
 
