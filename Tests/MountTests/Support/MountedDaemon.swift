@@ -137,9 +137,13 @@ final class MountedDaemon {
     clients = []
     if process.status == nil { terminate(sourceLocation: sourceLocation) }
     forceDown()
-    for line in log.split(separator: "\n")
-    where !expectedLogLines.contains(where: { line.contains($0) }) {
-      Issue.record("unexpected line of the daemon: \(line)", sourceLocation: sourceLocation)
+    let unexpected = log.split(separator: "\n").filter { line in
+      !expectedLogLines.contains { $0.isEmpty || line.contains($0) }
+    }
+    if !unexpected.isEmpty {
+      Issue.record(
+        "unexpected lines of the daemon:\n\(unexpected.prefix(80).joined(separator: "\n"))",
+        sourceLocation: sourceLocation)
     }
   }
 
