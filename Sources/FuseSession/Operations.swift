@@ -25,6 +25,9 @@ extension Session {
       // for what little goes through the daemon.
       let splice = FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
       unsafe connection.pointee.want &= ~UInt32(splice)
+      // With it, an open with O_TRUNC makes the kernel take the file for empty: a write is then one
+      // beyond its end, for which the kernel locks everybody else's writes out until it returns.
+      unsafe connection.pointee.want &= ~UInt32(FUSE_CAP_ATOMIC_O_TRUNC)
     }
     unsafe operations.statfs = { raw, _ in
       unsafe Session.of(raw!).fileSystem.getStatistics(Request(raw!))

@@ -31,7 +31,7 @@ extension VsocFileSystem {
   /// The size that stat shows for the stream files. They are empty to read and have no position,
   /// but the kernel takes a write beyond the size for an extending one and keeps all others out
   /// while it lasts.
-  static let streamSize: UInt64 = 4096
+  static let streamSize: UInt64 = 0x7fff_f000
 
   /// ENOENT: the region is gone.
   func attributes(of node: Node) -> NodeAttributes? {
@@ -124,7 +124,8 @@ extension VsocFileSystem {
     case .end(let end), .file(let end, _):
       guard let region = engine.region(end.region) else { throw .noSuchFileOrDirectory }
       // The size first: it is what can fail. That of any other file is of no meaning.
-      if let size = changes.size, case .file(_, .data) = node {
+      // A size of 0 is also how the kernel tells of O_TRUNC, which does nothing here.
+      if let size = changes.size, size != 0, case .file(_, .data) = node {
         try engine.resize(region, to: size)
       }
       region.setAccess(of: end.end) { access in

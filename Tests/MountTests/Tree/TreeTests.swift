@@ -39,8 +39,8 @@ extension MountTests {
         for end in ["demo", "demo/peer"] {
           #expect(try stat(end).hasPrefix("dir 770 0 0 "))
           #expect(try stat(end + "/data") == "file 660 0 0 65536")
-          #expect(try stat(end + "/doorbell") == "file 660 0 0 4096")
-          #expect(try stat(end + "/signal") == "file 660 0 0 4096")
+          #expect(try stat(end + "/doorbell") == "file 660 0 0 2147479552")
+          #expect(try stat(end + "/signal") == "file 660 0 0 2147479552")
           // Read-only facts.
           #expect(try stat(end + "/info").hasSuffix(" 0 0 0"))
         }
@@ -84,7 +84,7 @@ extension MountTests {
       try withMount { mount in
         let listing = try mount.shell("ls -l $M/demo && ls -ld $M/demo $M/demo/peer")
         #expect(listing.status == 0)
-        #expect(listing.output.contains("-rw-rw---- 1 root root 1048576"))
+        #expect(listing.output.contains("-rw-rw---- 1 root root    1048576"))
         #expect(listing.output.contains("drwxrwx--- "))
         let found = try mount.shell("find $M | sort; find $M -type f | wc -l")
         #expect(found.status == 0, "\(found.output)")
