@@ -34,20 +34,25 @@ enum { INIT_OUT_FLAGS = 12, INIT_OUT_FLAGS2 = 32, INIT_OUT_STACK_DEPTH = 36, INI
 #define WIRE_INIT_EXT (1u << 30)
 #define WIRE_PASSTHROUGH_FLAGS2 (1u << 5) /* bit 37 of the 64-bit flags */
 
+/* The rest of what was noted stands before this is set. */
+static bool init_seen(const struct vsocfs_fuse_channel *channel) {
+  return __atomic_load_n(&channel->init_seen, __ATOMIC_ACQUIRE);
+}
+
 static void note_init(struct vsocfs_fuse_channel *channel, const void *buf, size_t len) {
   struct wire_in_header in;
   struct wire_init_in init;
-  if (channel->init_seen || len < sizeof in) return;
+  if (init_seen(channel) || len < sizeof in) return;
   memcpy(&in, buf, sizeof in);
   if (in.opcode != WIRE_INIT_OPCODE) return;
   memset(&init, 0, sizeof init);
   size_t body = len - sizeof in;
   memcpy(&init, (const char *)buf + sizeof in, body < sizeof init ? body : sizeof init);
-  channel->init_seen = true;
   channel->init_unique = in.unique;
   channel->kernel_minor = init.minor;
   channel->init_flags = init.flags;
   if (init.flags & WIRE_INIT_EXT) channel->init_flags |= (uint64_t)init.flags2 << 32;
+  __atomic_store_n(&channel->init_seen, true, __ATOMIC_RELEASE);
 }
 
 static ssize_t channel_read(int fd, void *buf, size_t len, void *userdata) {
@@ -66,7 +71,8 @@ static void or_word(unsigned char *at, uint32_t bits) {
 /* Passthrough has to be asked for in the INIT reply; OR-ing is harmless where libfuse did it. */
 static void ask_for_passthrough(struct vsocfs_fuse_channel *channel, struct iovec *iov, int count) {
   struct wire_out_header out;
-  if (!channel->want_passthrough || !channel->init_seen || channel->passthrough_granted) return;
+  if (!channel->want_passthrough || !init_seen(channel)) return;
+  if (vsocfs_fuse_passthrough_granted(channel)) return;
   if (count < 2 || iov[0].iov_len < sizeof out || iov[1].iov_len < INIT_OUT_END) return;
   memcpy(&out, iov[0].iov_base, sizeof out);
   if (out.unique != channel->init_unique || out.error != 0) return;
@@ -76,7 +82,11 @@ static void ask_for_passthrough(struct vsocfs_fuse_channel *channel, struct iove
   or_word(init + INIT_OUT_FLAGS, WIRE_INIT_EXT);
   or_word(init + INIT_OUT_FLAGS2, WIRE_PASSTHROUGH_FLAGS2);
   memcpy(init + INIT_OUT_STACK_DEPTH, &one, sizeof one);
-  channel->passthrough_granted = true;
+  __atomic_store_n(&channel->passthrough_granted, true, __ATOMIC_RELEASE);
+}
+
+bool vsocfs_fuse_passthrough_granted(const struct vsocfs_fuse_channel *channel) {
+  return __atomic_load_n(&channel->passthrough_granted, __ATOMIC_ACQUIRE);
 }
 
 static ssize_t channel_writev(int fd, struct iovec *iov, int count, void *userdata) {

@@ -99,7 +99,7 @@ package final class Session: @unchecked Sendable {
   }
 
   /// Whether the kernel granted passthrough. Known once a request other than INIT was answered.
-  package var hasPassthrough: Bool { unsafe channel.pointee.passthrough_granted }
+  package var hasPassthrough: Bool { unsafe vsocfs_fuse_passthrough_granted(channel) }
 
   /// Ends the connection for everybody, also those who wait in it, and unmounts. Workers end soon
   /// after. ENOENT or EINVAL if it is not mounted any more.

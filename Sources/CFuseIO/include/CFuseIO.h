@@ -22,7 +22,7 @@ struct vsocfs_fuse_channel {
   void *owner;
   /* Ask the kernel for FUSE_PASSTHROUGH if it offers it. */
   bool want_passthrough;
-  /* Written before the INIT reply is sent, read after the session is ready. */
+  /* Written by a worker, read by others: see vsocfs_fuse_passthrough_granted. */
   bool passthrough_granted;
   bool init_seen;
   uint64_t init_unique;
@@ -43,6 +43,10 @@ int vsocfs_fuse_session_attach(struct fuse_session *session, int fd);
 /* Sends what libfuse has to say to `sink` (one line, no newline) instead of stderr: fuse_log's
  * callback takes a va_list, which Swift cannot receive. */
 void vsocfs_fuse_set_log(void (*sink)(int level, const char *line));
+
+/* Whether passthrough was agreed on; known once a request after INIT has been answered. What orders
+ * the two is the kernel, which no compiler and no sanitizer knows: hence atomic. */
+bool vsocfs_fuse_passthrough_granted(const struct vsocfs_fuse_channel *channel);
 
 /* Registers `fd` as a backing file of the connection: a positive backing id, or -errno. */
 int32_t vsocfs_fuse_backing_open(int fuse_fd, int fd);

@@ -72,11 +72,11 @@ extension Region {
 
   // MARK: Ringing
 
-  /// Refuses offsets that are no words of the region; 0 is no offset that can be posted.
+  /// Refuses offsets that are no words of the region; 0 is no offset that can be
+  /// posted, and the round-trip flag is for those who post through the mapping.
   package func check(_ offsets: [UInt32]) throws(OffsetError) {
     let size = configuration.geometry.size
-    for value in offsets {
-      let offset = value & ~SignalTable.roundTripFlag
+    for offset in offsets {
       guard offset % 4 == 0, offset != 0 else { throw .misaligned }
       guard UInt64(offset) + 4 <= UInt64(size) else { throw .outOfRange }
     }
