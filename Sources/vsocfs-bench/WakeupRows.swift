@@ -82,9 +82,9 @@ extension Bench {
   }
 }
 
-/// MAYBE_SEND_INTERRUPT that finds an interrupt in flight: with the daemon where the scheduler puts
-/// it, on the client's CPU (its work alone), and on the other one (its work and two wakeups of a
-/// CPU).
+/// MAYBE_SEND_INTERRUPT that finds an interrupt in flight: with the daemon on the client's CPU (its
+/// work alone), on the other one (its work and two wakeups of a CPU), and where the scheduler puts
+/// it, which is the one or the other and not always the same for both sides: no target there.
 func ioctlRows(_ bench: Bench) throws(BenchError) -> [Row] {
   let bench = bench.often
   let loop = bench.baselineLoop ?? "single"
@@ -109,7 +109,9 @@ func ioctlRows(_ bench: Bench) throws(BenchError) -> [Row] {
         { () throws(BenchError) in try bench.ioctls(theirs, of: "baseline") }
       )
       return [
-        .comparing(name, subject, sides[0], to: "C daemon (\(loop))", sides[1], atMost: 1.1)
+        .comparing(
+          name, subject, sides[0], to: "C daemon (\(loop))", sides[1],
+          atMost: cpu == nil ? nil : 1.1)
       ]
     }
   }
