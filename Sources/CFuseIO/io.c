@@ -58,6 +58,9 @@ static void note_init(struct vsocfs_fuse_channel *channel, const void *buf, size
 static ssize_t channel_read(int fd, void *buf, size_t len, void *userdata) {
   ssize_t n = read(fd, buf, len);
   if (n > 0) note_init(userdata, buf, (size_t)n);
+  /* The connection was aborted in the middle of a read: its end like any other, of which libfuse
+   * would complain on stderr. */
+  if (n < 0 && errno == ECONNABORTED) errno = ENODEV;
   return n;
 }
 

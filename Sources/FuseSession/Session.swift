@@ -5,13 +5,12 @@ internal import CFuseIO
 internal import CLinux
 internal import Glibc
 internal import LinuxSystem
-internal import Synchronization
 package import SystemPackage
 
 /// A connection to the kernel, or to a test that plays it, and the threads that serve it.
 ///
-/// Workers block in read(2) on the connection; each carries a request to the file system and comes
-/// back. They end when the connection does: by umount(2), by `abort`, or when the other end of a
+/// Workers block in read(2) on the connection; each carries a request to the file system, which never
+/// makes it wait, and comes back. They end when the connection does: by umount(2), by `abort`, or when the other end of a
 /// socket closes. The session lives until the last poll handle and backing file is gone.
 @safe
 package final class Session: @unchecked Sendable {
@@ -19,7 +18,7 @@ package final class Session: @unchecked Sendable {
   private let raw: OpaquePointer
   private let channel: UnsafeMutablePointer<vsocfs_fuse_channel>
   private let mountPoint = Lock<String?>(nil)
-  private let workers = Atomic(0)
+  private let pool = WorkerPool()
   private let ended: @Sendable () -> Void
 
   /// - Parameters:
@@ -84,18 +83,23 @@ package final class Session: @unchecked Sendable {
     guard result == 0 else { throw SessionError(Errno(rawValue: -result).description) }
   }
 
-  /// Starts threads that serve the connection until it ends.
-  package func start(workers count: Int) throws(Errno) {
-    workers.store(count, ordering: .releasing)
-    for number in 0..<count {
+  /// Starts the threads that serve the connection until it ends: so many at first, more while
+  /// requests come faster than those can serve them.
+  package func start(_ size: WorkerPoolSize) throws(Errno) {
+    pool.start(size)
+    for number in 0..<size.minimum {
+      pool.begin()
       do throws(Errno) {
-        try Thread.start(name: "vsoc-fuse-\(number)") { [self] in work() }
+        try startWorker(isPermanent: true)
       } catch {
-        workers.wrappingSubtract(count - number, ordering: .acquiringAndReleasing)
+        _ = pool.end()
         if number == 0 { throw error }
-        return
       }
     }
+  }
+
+  private func startWorker(isPermanent: Bool) throws(Errno) {
+    try Thread.start(name: "vsoc-fuse") { [self] in work(isPermanent: isPermanent) }
   }
 
   /// Whether the kernel granted passthrough. Known once a request other than INIT was answered.
@@ -108,16 +112,28 @@ package final class Session: @unchecked Sendable {
     try check { unsafe vsocfs_umount_abort(path) }
   }
 
-  private func work() {
+  private func work(isPermanent: Bool) {
     var buffer = unsafe fuse_buf()
+    var load = WorkerLoad()
     while true {
+      let start = MonotonicInstant.now
       let length = unsafe fuse_session_receive_buf(raw, &buffer)
       if length == -EINTR { continue }
       if length <= 0 { break }
+      load.received(waiting: start)
+      if load.asksForHelp, pool.beginIfRoom() {
+        do throws(Errno) {
+          try startWorker(isPermanent: false)
+        } catch {
+          // Those that there are do it alone.
+          _ = pool.end()
+        }
+      }
       unsafe fuse_session_process_buf(raw, &buffer)
+      if load.isIdle, !isPermanent { break }
     }
     unsafe free(buffer.mem)
-    if workers.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 { ended() }
+    if pool.end() { ended() }
   }
 
   func droppedRequest() {

@@ -12,8 +12,8 @@ internal import VsocProtocol
 /// The parts of a mount, put together: engine, file system, connection, and the thread that
 /// answers interrupts. Its connection is the kernel's, or a test's that plays the kernel.
 package final class Server: Sendable {
-  /// No request waits in a worker, so that a few serve any number of clients.
-  private static let workerCount = 4
+  /// No request waits in a worker, so that one serves any number of clients, unless they are busy.
+  private static let workers = WorkerPoolSize(minimum: 1, maximum: 4)
 
   package let engine: Engine
   private let fileSystem: VsocFileSystem
@@ -51,7 +51,7 @@ package final class Server: Sendable {
   /// Mounts, and finds out whether the mount works.
   package func mount(at path: String) throws {
     try session.mount(at: path)
-    try session.start(workers: Self.workerCount)
+    try session.start(Self.workers)
     // Answered by a worker, after the kernel has got its INIT reply.
     var statistics = statvfs()
     guard unsafe statvfs(path, &statistics) == 0 else {
@@ -74,7 +74,7 @@ package final class Server: Sendable {
   /// Serves a socket whose other end plays the kernel: without passthrough.
   package func attach(_ connection: consuming Descriptor) throws {
     try session.attach(connection.release())
-    try session.start(workers: Self.workerCount)
+    try session.start(Self.workers)
   }
 
   /// Answers interrupts until `stop` is readable or the connection ends.

@@ -33,15 +33,17 @@ struct Wakes {
 
   /// Wakes them all. No lock may be held.
   consuming func deliver(_ parking: Parking) {
-    // Plain sleepers first: a reader that is told of an offset may rely on them being awake.
+    // Our sleepers before plain ones: a FUTEX_WAKE wakes the thread that listens on the word as
+    // well, which is not to run before those who wait for it. Both before the readers, who may
+    // rely on everybody at an offset being awake when they are told of it.
+    for sleeper in sleepers {
+      parking.forget(sleeper)
+      sleeper.completion(sleeper.wakes, nil)
+    }
     if let memory {
       for offset in futexes {
         if let word = try? memory.window.word(at: offset) { unsafe Futex.wakeAll(word.address) }
       }
-    }
-    for sleeper in sleepers {
-      parking.forget(sleeper)
-      sleeper.completion(sleeper.wakes, nil)
     }
     for wait in interruptWaits {
       parking.forget(wait)

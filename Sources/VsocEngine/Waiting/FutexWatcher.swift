@@ -8,23 +8,33 @@ internal import VsocProtocol
 /// Sleeps on futex words for others: hears a FUTEX_WAKE that a client sends through its mapping.
 ///
 /// futex_waitv(2) takes 128 words, so the words are spread over threads that sleep on up to 127
-/// each, and on a control word by which they are told of new ones. No wakeup is lost: a word is
+/// each, and on a control word by which they are told of new ones. Each thread arms all of its words
+/// again whenever it was woken; new words, which are the most likely to be woken soon, are among few
+/// therefore, whatever sleeps elsewhere. No wakeup is lost: a word is
 /// armed with the value that its sleepers wait to go away, and the kernel refuses to sleep on it if
 /// that is gone. The lock is a leaf under the regions' locks.
 final class FutexWatcher: Sendable {
   private static let wordsPerShard = FutexWaitSet.capacity - 1
 
+  /// Few, as all of them are armed again whenever one of them is woken or another comes.
+  private static let youngCapacity = 8
+
   private struct State {
-    var shards: [FutexShard] = []
+    /// Where new words are slept on. Its thread stays.
+    var young: FutexShard?
+    /// Words that have been slept on for a while. A thread goes when it has none.
+    var old: [FutexShard] = []
     /// Words with sleepers, to be used again when the next sleeper comes.
     var places: [WatchedWord.Place: WatchedWord] = [:]
     var isStopped = false
+
+    var all: [FutexShard] { (young.map { [$0] } ?? []) + old }
   }
 
   private let state = Lock(State())
 
   /// The number of threads.
-  var threadCount: Int { state.withLock { $0.shards.count } }
+  var threadCount: Int { state.withLock { $0.all.count } }
 
   /// Watches a word with sleepers from now on; nil if it is none, or no thread can be had for it.
   ///
@@ -43,7 +53,8 @@ final class FutexWatcher: Sendable {
         shard.liveCount += 1
         return word
       }
-      guard add([new], &state) else { return nil }
+      guard !state.isStopped, let young = youngShard(&state) else { return nil }
+      young.add([new])
       state.places[new.place] = new
       return new
     }
@@ -59,18 +70,11 @@ final class FutexWatcher: Sendable {
     let new = words.compactMap {
       WatchedWord($0.offset, value: $0.value, memory: memory, region: region, watcher: self)
     }
-    return state.withLock { add(new, &$0) } ? new : []
-  }
-
-  private func add(_ words: [WatchedWord], _ state: inout State) -> Bool {
-    guard !state.isStopped, let shard = shardWithRoom(for: words.count, &state) else {
-      return false
+    return state.withLock { state in
+      guard !state.isStopped, let shard = oldShard(with: words.count, &state) else { return [] }
+      shard.add(new)
+      return new
     }
-    shard.words += words
-    shard.liveCount += words.count
-    for word in words { word.shard = shard }
-    shard.control.raise()
-    return true
   }
 
   /// Nobody is interested in the word any more: makes room for another, and lets a thread go that
@@ -80,14 +84,14 @@ final class FutexWatcher: Sendable {
       guard word.isLive, let shard = word.shard else { return }
       word.isLive = false
       shard.liveCount -= 1
-      if shard.liveCount == 0, shard !== state.shards.first { shard.control.raise() }
+      if shard.liveCount == 0, shard !== state.young { shard.control.raise() }
     }
   }
 
   /// Makes all threads let go of dropped words, and so of memory that is to be unmapped.
   func collect() {
     state.withLock { state in
-      for shard in state.shards where shard.words.count > shard.liveCount { shard.control.raise() }
+      for shard in state.all where shard.words.count > shard.liveCount { shard.control.raise() }
     }
   }
 
@@ -95,21 +99,41 @@ final class FutexWatcher: Sendable {
   func stop() {
     state.withLock { state in
       state.isStopped = true
-      for shard in state.shards { shard.control.raise() }
+      for shard in state.all { shard.control.raise() }
     }
   }
 
-  private func shardWithRoom(for count: Int, _ state: inout State) -> FutexShard? {
-    if let shard = state.shards.first(where: { $0.liveCount + count <= Self.wordsPerShard }) {
+  /// The shard for new words, with room. Those that fill it have proved to stay, and move on.
+  private func youngShard(_ state: inout State) -> FutexShard? {
+    guard let young = state.young ?? startShard() else { return nil }
+    state.young = young
+    guard young.liveCount >= Self.youngCapacity else { return young }
+    let staying = young.words.filter(\.isLive)
+    guard let old = oldShard(with: staying.count, &state) else {
+      return young.liveCount < Self.wordsPerShard ? young : nil
+    }
+    young.words.removeAll(where: \.isLive)
+    young.liveCount = 0
+    old.add(staying)
+    return young
+  }
+
+  private func oldShard(with count: Int, _ state: inout State) -> FutexShard? {
+    if let shard = state.old.first(where: { $0.liveCount + count <= Self.wordsPerShard }) {
       return shard
     }
+    guard let shard = startShard() else { return nil }
+    state.old.append(shard)
+    return shard
+  }
+
+  private func startShard() -> FutexShard? {
     let shard = FutexShard()
     do throws(Errno) {
       try Thread.start(name: "vsoc-futex", stackSize: 128 << 10) { self.sleep(shard) }
     } catch {
       return nil
     }
-    state.shards.append(shard)
     return shard
   }
 
@@ -125,7 +149,9 @@ final class FutexWatcher: Sendable {
       case .woken(0), .interrupted:
         break
       case .woken(let index):
-        words[index - 1].woken()
+        // Not for a word that has moved on: the thread that has it hears of it, or sees it changed.
+        let word = words[index - 1]
+        if state.withLock({ _ in word.shard === shard }) { word.woken() }
         // The call names one word; of the others that were woken, all whose sleepers are done
         // show a changed value.
         for word in words where word.hasChanged { word.missed() }
@@ -147,8 +173,8 @@ final class FutexWatcher: Sendable {
         if state.places[word.place] === word { state.places.removeValue(forKey: word.place) }
       }
       shard.words.removeAll { !$0.isLive }
-      if shard.words.isEmpty, state.isStopped || shard !== state.shards.first {
-        state.shards.removeAll { $0 === shard }
+      if shard.words.isEmpty, state.isStopped || shard !== state.young {
+        state.old.removeAll { $0 === shard }
         return nil
       }
       return (shard.words, generation)
@@ -162,6 +188,13 @@ final class FutexShard: @unchecked Sendable {
   var words: [WatchedWord] = []
   var liveCount = 0
   fileprivate let control = ControlWord()
+
+  fileprivate func add(_ new: [WatchedWord]) {
+    words += new
+    liveCount += new.count
+    for word in new { word.shard = self }
+    control.raise()
+  }
 }
 
 /// A futex word of the daemon's own memory, raised to wake the thread that sleeps on it.
