@@ -36,7 +36,6 @@ let system = Target.Dependency.product(name: "SystemPackage", package: "swift-sy
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
-let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 
 let package = Package(
   name: "vsocfs",
@@ -49,7 +48,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
   ],
   targets: [
     // Shims: system calls, libfuse3 and the C ABI.
@@ -96,7 +94,7 @@ let package = Package(
       path: "Tests/TestSupport", swiftSettings: swiftSettings),
     testTarget(
       "VsocProtocolTests",
-      ["VsocProtocol", "CVsocABI", "LinuxSystem", "TestSupport", subprocess, system]),
+      ["VsocProtocol", "CVsocABI", "LinuxSystem", "TestSupport", system]),
     testTarget(
       "VsocEngineTests", ["VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", system]),
     testTarget("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
