@@ -6,7 +6,7 @@ BIN := .build/release
 # Needs a Swift 6.3 toolchain and Debian 12; everything else is installed where it is missing.
 PACKAGES := fuse3 libfuse3-dev pkg-config
 # The tests compile C clients, also for 32 bits, run Python ones, and show where a stuck daemon is.
-TEST_PACKAGES := gcc gcc-multilib gdb libc6-dev libc6-dev-i386 python3
+TEST_PACKAGES := gcc g++ gdb gcc-multilib g++-multilib libc6-dev libc6-dev-i386 python3
 
 .PHONY: build run test test-tsan test-asan bench lint clean packages test-packages
 

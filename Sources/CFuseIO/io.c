@@ -61,6 +61,11 @@ static ssize_t channel_read(int fd, void *buf, size_t len, void *userdata) {
   /* The connection was aborted in the middle of a read: its end like any other, of which libfuse
    * would complain on stderr. */
   if (n < 0 && errno == ECONNABORTED) errno = ENODEV;
+  /* The other end of a socket closed. */
+  if (n == 0) {
+    errno = ENODEV;
+    return -1;
+  }
   return n;
 }
 

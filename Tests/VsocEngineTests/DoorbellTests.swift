@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LinuxSystem
+import TestSupport
 import Testing
 import VsocProtocol
 
@@ -206,5 +207,20 @@ import VsocProtocol
     #expect(read.wait() == .failure(.gone))
     #expect(fixture.engine.parking.count == 0)
     #expect(region.snapshot(of: .host).doorbellReaders == 0)
+  }
+
+  @Test func `A sender that sleeps on the word of a full table is woken by a drain`() throws {
+    let word = try fixture.word(fixture.memory.geometry.guestToHost.wordOffset)
+    _ = try region.post([0x2000, 0x2004, 0x2008, 0x200c], from: .guest)
+    let isAwake = Monitor(false)
+    try Thread.start(name: "test") {
+      var set = FutexWaitSet()
+      unsafe set.append(word.address, value: 1, isShared: true)
+      _ = set.wait()
+      isAwake.withLock { $0 = true }
+    }
+    _ = try region.read(region.openDoorbell(.host), capacity: 64)
+    // Woken, or kept from sleeping by the word that was cleared.
+    #expect(isAwake.wait(until: .after(seconds: Fixture.seconds)) { $0 ? true : nil } != nil)
   }
 }

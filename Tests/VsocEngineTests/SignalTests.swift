@@ -82,4 +82,11 @@ import VsocProtocol
     region.close(reader)
     #expect(read.wait() == .failure(.gone))
   }
+
+  @Test func `A peer that set pending and died does not silence those who come after`() throws {
+    let blocked = try fixture.park(region.openSignal(.host))
+    #expect(try fixture.memory.signal.inject(to: .host))
+    try region.inject(from: .guest)
+    #expect(blocked.wait() == .success(1))
+  }
 }

@@ -48,7 +48,10 @@ extension Region {
   package func inject(from end: End) throws(Errno) {
     try updateMemory { state, memory, wakes in
       wakes.injections += 1
-      if memory.signal.inject(to: end.peer) { state.signalMayBeDue(end.peer, memory, &wakes) }
+      // Also if the protocol asks for no notification: whoever set pending may have died before it
+      // rang, and readers would sleep through everything that comes after.
+      _ = memory.signal.inject(to: end.peer)
+      state.signalMayBeDue(end.peer, memory, &wakes)
     }
   }
 
