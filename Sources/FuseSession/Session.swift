@@ -114,14 +114,14 @@ package final class Session: @unchecked Sendable {
 
   private func work(isPermanent: Bool) {
     var buffer = unsafe fuse_buf()
-    var load = WorkerLoad()
+    var load = WorkerLoad(isPermanent: isPermanent)
     while true {
       let start = MonotonicInstant.now
       let length = unsafe fuse_session_receive_buf(raw, &buffer)
       if length == -EINTR { continue }
       if length <= 0 { break }
-      load.received(waiting: start)
-      if load.asksForHelp, pool.beginIfRoom() {
+      load.received(from: unsafe Self.caller(of: buffer), waitingFrom: start)
+      if pool.begin(for: load.need) {
         do throws(Errno) {
           try startWorker(isPermanent: false)
         } catch {
@@ -134,6 +134,13 @@ package final class Session: @unchecked Sendable {
     }
     unsafe free(buffer.mem)
     if pool.end() { ended() }
+  }
+
+  /// The thread that made the request in the buffer (`fuse_in_header.pid`).
+  private static func caller(of buffer: fuse_buf) -> UInt32 {
+    let (offset, headerSize) = (32, 40)
+    guard unsafe buffer.size >= headerSize, let header = unsafe buffer.mem else { return 0 }
+    return unsafe header.load(fromByteOffset: offset, as: UInt32.self)
   }
 
   func droppedRequest() {

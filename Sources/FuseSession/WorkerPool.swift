@@ -19,8 +19,10 @@ package struct WorkerPoolSize: Sendable {
 /// Counts the workers of a session.
 ///
 /// The kernel wakes the threads that wait in read(2) by turns, so that each of several threads finds
-/// its caches cold and a processor to be woken: one that waits alone serves the same requests in
-/// three quarters of the time. More come while there is a backlog, and go when it is gone.
+/// its caches cold and often another processor to be woken. A client that does one call after the
+/// other is served best by a thread that waits alone; two that wake each other by two, since the one
+/// that was woken asks while the waker is still being answered. More come only when requests queue
+/// up. They go when they are not needed any longer.
 final class WorkerPool: Sendable {
   private let count = Atomic(0)
   private let maximum = Atomic(0)
@@ -33,11 +35,22 @@ final class WorkerPool: Sendable {
     count.wrappingAdd(1, ordering: .relaxed)
   }
 
-  func beginIfRoom() -> Bool {
-    if count.wrappingAdd(1, ordering: .relaxed).newValue <= maximum.load(ordering: .relaxed) {
-      return true
+  /// Counts one more worker, if there is room for one.
+  func begin(for need: WorkerLoad.Need) -> Bool {
+    let maximum = maximum.load(ordering: .relaxed)
+    let limit =
+      switch need {
+      case .none: 0
+      case .company: min(2, maximum)
+      case .more: maximum
+      }
+    var current = count.load(ordering: .relaxed)
+    while current < limit {
+      let (exchanged, original) = count.compareExchange(
+        expected: current, desired: current + 1, ordering: .relaxed)
+      if exchanged { return true }
+      current = original
     }
-    count.wrappingSubtract(1, ordering: .relaxed)
     return false
   }
 
@@ -47,26 +60,52 @@ final class WorkerPool: Sendable {
   }
 }
 
-/// What a worker knows of the load, from how long it had to wait for its requests.
+/// What a worker knows of the load: whose requests it gets, and how long it waits for them.
 struct WorkerLoad {
-  /// A request that came within this time was there already.
-  private static let backlogNanoseconds: UInt64 = 3_000
+  /// Whether another worker would have something to do.
+  enum Need {
+    case none
+    /// Several threads call by turns.
+    case company
+    /// Requests wait for a worker.
+    case more
+  }
+
+  /// A request that came within this time was there already: less than it takes to fall asleep.
+  private static let backlogNanoseconds: UInt64 = 1_000
   /// So many of those in a row are a backlog.
   private static let backlogLength = 64
+  /// Callers that take turns more slowly than this are not in each other's way.
+  private static let turnNanoseconds: UInt64 = 1_000_000
+  /// So many of the last 64 requests from another caller than the one before are turns.
+  private static let turns = 16
   /// A worker that waited for so long is not needed.
-  private static let idleNanoseconds: UInt64 = 20_000_000
+  private static let idleNanoseconds: UInt64 = 1_000_000_000
 
+  private var lastCaller: UInt32 = 0
+  /// A bit for each of the last 64 requests: it came from another caller than the one before.
+  private var switches: UInt64
   private var streak = 0
+
+  private(set) var need = Need.none
+  /// Whether the worker may go, unless it is the one that stays.
   private(set) var isIdle = false
 
-  /// Whether another worker would have something to do.
-  private(set) var asksForHelp = false
+  init(isPermanent: Bool) {
+    // One that was called for is needed until it sees otherwise.
+    switches = isPermanent ? 0 : .max
+  }
 
-  mutating func received(waiting start: MonotonicInstant) {
+  mutating func received(from caller: UInt32, waitingFrom start: MonotonicInstant) {
     let waited = MonotonicInstant.now.nanoseconds - start.nanoseconds
-    isIdle = waited > Self.idleNanoseconds
+    let isSwitch = caller != lastCaller && waited < Self.turnNanoseconds
+    lastCaller = caller
+    switches = switches << 1 | (isSwitch ? 1 : 0)
     streak = waited < Self.backlogNanoseconds ? streak + 1 : 0
-    asksForHelp = streak == Self.backlogLength
-    if asksForHelp { streak = 0 }
+    isIdle = switches == 0 || waited > Self.idleNanoseconds
+    need =
+      streak >= Self.backlogLength
+      ? .more : switches.nonzeroBitCount >= Self.turns ? .company : .none
+    if streak >= Self.backlogLength { streak = 0 }
   }
 }

@@ -1,36 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Glibc
+package import Glibc
 
 /// A value behind a mutex (pthread_mutex_t).
 ///
 /// The standard library's `Mutex` is, on Linux, a priority-inheritance futex: under contention the
 /// kernel hands it over, where the thread sanitizer sees nothing and takes every guarded value for
 /// a race, and each hand-over is two system calls. It must not live in memory that others map.
+/// Inlinable, so that each user gets code for its own type: it is taken several times a request.
 @safe
 package struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
   @safe
-  private struct Storage: ~Copyable {
-    var mutex: pthread_mutex_t
-    var value: Value
+  @usableFromInline struct Storage: ~Copyable {
+    @usableFromInline var mutex: pthread_mutex_t
+    @usableFromInline var value: Value
+
+    @usableFromInline init(value: consuming Value) {
+      unsafe mutex = pthread_mutex_t()
+      self.value = value
+    }
   }
 
-  private let storage: UnsafeMutablePointer<Storage>
+  @usableFromInline let storage: UnsafeMutablePointer<Storage>
 
-  package init(_ value: consuming sending Value) {
+  @inlinable package init(_ value: consuming sending Value) {
     unsafe storage = .allocate(capacity: 1)
-    unsafe storage.initialize(to: Storage(mutex: pthread_mutex_t(), value: value))
+    unsafe storage.initialize(to: Storage(value: value))
     unsafe pthread_mutex_init(&storage.pointee.mutex, nil)
   }
 
-  deinit {
+  @inlinable deinit {
     unsafe pthread_mutex_destroy(&storage.pointee.mutex)
     unsafe storage.deinitialize(count: 1)
     unsafe storage.deallocate()
   }
 
   /// Runs `body` with the value, alone. Not recursive.
-  package borrowing func withLock<Result: ~Copyable, Failure>(
+  @inlinable package borrowing func withLock<Result: ~Copyable, Failure>(
     _ body: (inout sending Value) throws(Failure) -> sending Result
   ) throws(Failure) -> sending Result {
     unsafe pthread_mutex_lock(&storage.pointee.mutex)

@@ -18,7 +18,10 @@ struct RegionState {
   var isDestroyed = false
 
   subscript(end: End) -> EndState {
-    get { end == .guest ? guest : host }
+    // Not `get`, which would copy a dozen arrays for a look at one of them.
+    _read {
+      if end == .guest { yield guest } else { yield host }
+    }
     _modify {
       if end == .guest { yield &guest } else { yield &host }
     }

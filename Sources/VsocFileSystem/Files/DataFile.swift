@@ -2,6 +2,7 @@
 
 internal import FuseSession
 internal import LinuxSystem
+internal import Synchronization
 internal import SystemPackage
 internal import VsocEngine
 internal import VsocProtocol
@@ -11,6 +12,8 @@ internal import VsocProtocol
 final class DataFile: OpenFile, @unchecked Sendable {
   let region: Region
   let end: End
+  /// Whether this handle knows that the region's size is fixed.
+  private let isSealed = Atomic(false)
   /// Made by the first drain, which sees what comes from then on.
   private let drainReader = Lock<DoorbellReader?>(nil)
 
@@ -48,10 +51,13 @@ final class DataFile: OpenFile, @unchecked Sendable {
     input: UnsafeRawBufferPointer
   ) {
     // An ioctl may be the start of anything; from now on the region is in use as it is.
-    do throws(Errno) {
-      _ = try region.seal()
-    } catch {
-      return request.fail(error)
+    if !isSealed.load(ordering: .relaxed) {
+      do throws(Errno) {
+        _ = try region.seal()
+      } catch {
+        return request.fail(error)
+      }
+      isSealed.store(true, ordering: .relaxed)
     }
     unsafe carryOut(request, command, input: input)
   }
