@@ -47,12 +47,6 @@ final class DataFile: OpenFile, @unchecked Sendable {
     _ request: consuming Request<Answer.Control>, _ command: ControlCommand,
     input: UnsafeRawBufferPointer
   ) {
-    // An ioctl may be the start of anything; from now on the region is in use as it is.
-    do throws(Errno) {
-      _ = try region.seal()
-    } catch {
-      return request.fail(error)
-    }
     unsafe carryOut(request, command, input: input)
   }
 
