@@ -21,6 +21,16 @@ extension RegionState {
     return reader.seen
   }
 
+  /// Lets a read wait, unless a notification has come since it looked: that it gets as any that
+  /// waits does, claimed first. A count that it would be given otherwise would be lost if its caller
+  /// is interrupted just now.
+  mutating func enter(_ read: SignalRead, _ memory: RegionMemory, _ wakes: inout Wakes) {
+    self[read.end].signalReads.append(read)
+    guard isReadable(read.reader, memory) else { return }
+    acknowledge(read.end, memory, &wakes)
+    serveSignalReads(read.end, memory, &wakes)
+  }
+
   /// A notification may be due at `end`: those who wait for one look.
   mutating func signalMayBeDue(_ end: End, _ memory: RegionMemory, _ wakes: inout Wakes) {
     guard !self[end].signalReaders.isEmpty else { return }
