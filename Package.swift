@@ -98,6 +98,14 @@ let package = Package(
     testTarget(
       "VsocEngineTests", ["VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", system]),
     testTarget("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
+    testTarget("FuseSessionTests", ["FuseSession", "LinuxSystem", "TestSupport", system]),
+    // The whole file system, with the test in the place of the kernel.
+    testTarget(
+      "VsocFileSystemTests",
+      [
+        "VsocFileSystem", "VsocConfiguration", "VsocEngine", "VsocProtocol", "LinuxSystem",
+        "CVsocABI", "TestSupport", system,
+      ]),
     testTarget("VsocConfigurationTests", ["VsocConfiguration", "VsocEngine", "VsocProtocol"]),
 
     // Real mounts: the tests, what they need of the system, and the C client they drive.

@@ -12,7 +12,11 @@ extension Request where Answer == FuseSession.Answer.Bytes {
   }
 }
 
+/// More than a reader gets at a time, whatever room it has: what is not there it asks for next.
+private let maximumSize = 1 << 20
+
 private func packed(_ entries: [DirectoryEntry], size: Int, for raw: fuse_req_t) -> [CChar] {
+  let size = min(size, maximumSize)
   // One byte at least, so that there is an address.
   var bytes = [CChar](repeating: 0, count: max(size, 1))
   var used = 0

@@ -102,14 +102,16 @@ extension Session {
       unsafe Session.of(raw!).fileSystem.open(
         Request(raw!), node: node, flags: OpenFlags(rawValue: file!.pointee.flags))
     }
+    // Offsets are taken as the unsigned numbers that they are on the wire: whatever comes there, a
+    // conversion must not end the daemon.
     unsafe operations.read = { raw, _, size, offset, file in
       unsafe Session.of(raw!).fileSystem.read(
-        Request(raw!), handle: file!.pointee.fh, offset: UInt64(offset), size: size,
-        flags: OpenFlags(rawValue: file!.pointee.flags))
+        Request(raw!), handle: file!.pointee.fh, offset: UInt64(bitPattern: Int64(offset)),
+        size: size, flags: OpenFlags(rawValue: file!.pointee.flags))
     }
     unsafe operations.write = { raw, _, bytes, size, offset, file in
       unsafe Session.of(raw!).fileSystem.write(
-        Request(raw!), handle: file!.pointee.fh, offset: UInt64(offset),
+        Request(raw!), handle: file!.pointee.fh, offset: UInt64(bitPattern: Int64(offset)),
         bytes: UnsafeRawBufferPointer(start: bytes, count: size),
         flags: OpenFlags(rawValue: file!.pointee.flags))
     }
@@ -138,7 +140,8 @@ extension Session {
     }
     unsafe operations.readdir = { raw, _, size, offset, file in
       unsafe Session.of(raw!).fileSystem.readDirectory(
-        Request(raw!), handle: file!.pointee.fh, offset: UInt64(offset), size: size)
+        Request(raw!), handle: file!.pointee.fh, offset: UInt64(bitPattern: Int64(offset)),
+        size: size)
     }
     unsafe operations.releasedir = { raw, _, file in
       unsafe Session.of(raw!).fileSystem.releaseDirectory(Request(raw!), handle: file!.pointee.fh)

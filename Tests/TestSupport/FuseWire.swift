@@ -97,6 +97,13 @@ package final class FuseWire: Sendable {
   package func send(
     _ operation: FuseABI.Operation, node: UInt64, caller: Caller = .current, body: [UInt8] = []
   ) throws -> Ticket {
+    try send(opcode: operation.rawValue, node: node, caller: caller, body: body)
+  }
+
+  /// The same with any number for an operation. For one that has no reply, none may be expected.
+  package func send(
+    opcode: UInt32, node: UInt64, caller: Caller = .current, body: [UInt8] = []
+  ) throws -> Ticket {
     let unique = state.withLock { state in
       let unique = state.nextUnique
       state.nextUnique += 2
@@ -104,7 +111,7 @@ package final class FuseWire: Sendable {
       return unique
     }
     do {
-      try transmit(operation.rawValue, unique: unique, node: node, caller: caller, body: body)
+      try transmit(opcode, unique: unique, node: node, caller: caller, body: body)
     } catch {
       state.withLock { _ = $0.outstanding.remove(unique) }
       throw error

@@ -72,14 +72,16 @@ package enum FuseABI {
 }
 
 /// Puts integers together to a message; the byte order is the machine's own.
-struct WireWriter {
-  private(set) var bytes: [UInt8] = []
+package struct WireWriter {
+  package private(set) var bytes: [UInt8] = []
 
-  mutating func append(_ values: UInt32...) {
+  package init() {}
+
+  package mutating func append(_ values: UInt32...) {
     for value in values { append(integer: value) }
   }
 
-  mutating func append64(_ values: UInt64...) {
+  package mutating func append64(_ values: UInt64...) {
     for value in values { append(integer: value) }
   }
 
@@ -88,12 +90,12 @@ struct WireWriter {
   }
 
   /// Text, and the NUL behind it.
-  mutating func append(_ name: String) {
+  package mutating func append(_ name: String) {
     bytes.append(contentsOf: name.utf8)
     bytes.append(0)
   }
 
-  mutating func append(_ data: [UInt8]) { bytes.append(contentsOf: data) }
+  package mutating func append(_ data: [UInt8]) { bytes.append(contentsOf: data) }
 }
 
 /// Takes integers from a message.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Glibc
+
 /// `fuse_init_out`.
 package struct FuseInitReply: Hashable, Sendable {
   package var major, minor, maxReadahead, flags, maxWrite, flags2, maxStackDepth: UInt32
@@ -77,6 +79,12 @@ package struct FuseOpened: Hashable, Sendable {
   package var flags: UInt32
   package var backing: Int32
 
+  package init(handle: UInt64, flags: UInt32, backing: Int32) {
+    self.handle = handle
+    self.flags = flags
+    self.backing = backing
+  }
+
   init(_ bytes: [UInt8]) throws {
     var reader = WireReader(bytes)
     handle = try reader.u64()
@@ -91,6 +99,19 @@ package struct FuseHandle: Hashable, Sendable {
   package var opened: FuseOpened
   /// O_RDONLY and so on; O_NONBLOCK and O_APPEND go with every read and write.
   package var flags: Int32
+
+  package init(node: UInt64, opened: FuseOpened, flags: Int32) {
+    self.node = node
+    self.opened = opened
+    self.flags = flags
+  }
+
+  /// A handle that no open gave.
+  package static func invented(
+    _ handle: UInt64, node: UInt64 = FuseABI.rootNode, flags: Int32 = O_RDWR
+  ) -> FuseHandle {
+    FuseHandle(node: node, opened: FuseOpened(handle: handle, flags: 0, backing: 0), flags: flags)
+  }
 }
 
 /// `fuse_statfs_out`.

@@ -47,13 +47,7 @@ extension Region {
   /// Waits until there is something to read.
   func park(_ read: DoorbellRead) throws(Errno) {
     try updateMemory { state, memory, wakes in
-      guard !read.isClaimed else { return }
-      let offsets = state.readDoorbell(read.reader, capacity: read.capacity, memory, &wakes)
-      if offsets.isEmpty {
-        state[read.end].doorbellReads.append(read)
-      } else if read.claim() {
-        wakes.doorbellReads.append((read, offsets))
-      }
+      if !read.isClaimed { state.enter(read, memory, &wakes) }
     }
   }
 

@@ -31,12 +31,7 @@ extension Region {
   /// Waits for a notification.
   func park(_ read: SignalRead) throws(Errno) {
     try updateMemory { state, memory, wakes in
-      guard !read.isClaimed else { return }
-      if let count = state.readSignal(read.reader, memory, &wakes) {
-        if read.claim() { wakes.signalReads.append((read, count)) }
-      } else {
-        state[read.end].signalReads.append(read)
-      }
+      if !read.isClaimed { state.enter(read, memory, &wakes) }
     }
   }
 

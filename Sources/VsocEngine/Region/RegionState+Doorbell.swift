@@ -38,18 +38,34 @@ extension RegionState {
   mutating func readDoorbell(
     _ reader: DoorbellReader, capacity: Int, _ memory: RegionMemory, _ wakes: inout Wakes
   ) -> [UInt32] {
-    if hasArrivals(reader.end, memory) {
-      drain(reader.end, memory, &wakes)
-      // Other readers of this end, and signals that came with the same ring, are looked at too.
-      serveDoorbellReads(reader.end, memory, &wakes)
-      for other in self[reader.end].doorbellReaders
-      where other !== reader && isReadable(other, memory) {
-        wakes.add(other.observer)
-      }
-    }
+    if hasArrivals(reader.end, memory) { takeIn(for: reader, memory, &wakes) }
     let offsets = self[reader.end].log.read(from: &reader.position, capacity: capacity)
     forgetWhatAllHaveRead(reader.end)
     return offsets
+  }
+
+  /// Lets a read wait, unless something has come since it looked: that it gets as any that waits
+  /// does, claimed first. What it would be given otherwise would be lost if its caller is
+  /// interrupted just now.
+  mutating func enter(_ read: DoorbellRead, _ memory: RegionMemory, _ wakes: inout Wakes) {
+    self[read.end].doorbellReads.append(read)
+    if hasArrivals(read.end, memory) {
+      takeIn(for: read.reader, memory, &wakes)
+    } else if isReadable(read.reader, memory) {
+      serveDoorbellReads(read.end, memory, &wakes)
+    }
+  }
+
+  /// Takes in what has arrived. Other readers of the end are looked at too.
+  private mutating func takeIn(
+    for reader: DoorbellReader, _ memory: RegionMemory, _ wakes: inout Wakes
+  ) {
+    drain(reader.end, memory, &wakes)
+    serveDoorbellReads(reader.end, memory, &wakes)
+    for other in self[reader.end].doorbellReaders
+    where other !== reader && isReadable(other, memory) {
+      wakes.add(other.observer)
+    }
   }
 
   private mutating func serveDoorbellReads(

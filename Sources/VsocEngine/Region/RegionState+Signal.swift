@@ -15,10 +15,20 @@ extension RegionState {
     _ reader: SignalReader, _ memory: RegionMemory, _ wakes: inout Wakes
   ) -> UInt64? {
     guard isReadable(reader, memory) else { return nil }
-    acknowledge(reader.end, memory, &wakes)
+    acknowledge(reader.end, for: reader, memory, &wakes)
     guard self[reader.end].signalCount > reader.seen else { return nil }
     reader.seen = self[reader.end].signalCount
     return reader.seen
+  }
+
+  /// Lets a read wait, unless a notification has come since it looked: that it gets as any that
+  /// waits does, claimed first. A count that it would be given otherwise would be lost if its caller
+  /// is interrupted just now.
+  mutating func enter(_ read: SignalRead, _ memory: RegionMemory, _ wakes: inout Wakes) {
+    self[read.end].signalReads.append(read)
+    guard isReadable(read.reader, memory) else { return }
+    acknowledge(read.end, memory, &wakes)
+    serveSignalReads(read.end, memory, &wakes)
   }
 
   /// A notification may be due at `end`: those who wait for one look.
@@ -34,14 +44,20 @@ extension RegionState {
   }
 
   /// Takes in what is due, as the protocol's wakeup does; then all readers may see a new count.
-  private mutating func acknowledge(_ end: End, _ memory: RegionMemory, _ wakes: inout Wakes) {
+  ///
+  /// - Parameter reader: sees it anyway. Its pollers would take a notification for a change that
+  ///   came after the read, and not be told of one that really does.
+  private mutating func acknowledge(
+    _ end: End, for reader: SignalReader? = nil, _ memory: RegionMemory, _ wakes: inout Wakes
+  ) {
     let rounds = memory.signal.acknowledge(end)
     guard rounds > 0 else { return }
     self[end].signalCount += UInt64(rounds)
     wakes.notifications += rounds
     serveSignalReads(end, memory, &wakes)
-    for reader in self[end].signalReaders where reader.seen < self[end].signalCount {
-      wakes.add(reader.observer)
+    for other in self[end].signalReaders
+    where other !== reader && other.seen < self[end].signalCount {
+      wakes.add(other.observer)
     }
   }
 

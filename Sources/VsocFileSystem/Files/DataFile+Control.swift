@@ -14,19 +14,27 @@ extension DataFile {
     _ request: consuming Request<Answer.Control>, _ command: ControlCommand,
     input: UnsafeRawBufferPointer
   ) {
-    switch Number(rawValue: command.number) {
+    // Not a use of the region: whoever opens a file may ask whether it is a terminal.
+    guard let number = Number(rawValue: command.number) else {
+      return request.fail(.inappropriateIOCTLForDevice)
+    }
+    // One of ours may be the start of anything; from now on the region is in use as it is.
+    do throws(Errno) {
+      try seal()
+    } catch {
+      return request.fail(error)
+    }
+    switch number {
     case .condWait:
       unsafe condWait(request, input)
     case .waitForIncomingInterrupt:
       waitForInterrupt(request)
-    case .some(let number):
+    default:
       do throws(Errno) {
         request.reply(output: try perform(number, command))
       } catch {
         request.fail(error)
       }
-    case nil:
-      request.fail(.inappropriateIOCTLForDevice)
     }
   }
 

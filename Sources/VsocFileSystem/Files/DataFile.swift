@@ -50,16 +50,14 @@ final class DataFile: OpenFile, @unchecked Sendable {
     _ request: consuming Request<Answer.Control>, _ command: ControlCommand,
     input: UnsafeRawBufferPointer
   ) {
-    // An ioctl may be the start of anything; from now on the region is in use as it is.
-    if !isSealed.load(ordering: .relaxed) {
-      do throws(Errno) {
-        _ = try region.seal()
-      } catch {
-        return request.fail(error)
-      }
-      isSealed.store(true, ordering: .relaxed)
-    }
     unsafe carryOut(request, command, input: input)
+  }
+
+  /// Fixes the region's size, which is a look at a flag from the second time on.
+  func seal() throws(Errno) {
+    if isSealed.load(ordering: .relaxed) { return }
+    _ = try region.seal()
+    isSealed.store(true, ordering: .relaxed)
   }
 
   /// The reader of this handle's drains.

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FuseSession
+import LinuxSystem
+import SystemPackage
+import TestSupport
+
+/// A file system that does nothing but keep what it is asked for the test to look at.
+final class TinyFileSystem: FileSystem {
+  struct Seen {
+    var names: [String] = []
+    var forgotten: [UInt64: UInt64] = [:]
+    var interrupts: [UInt64] = []
+    var log: [String] = []
+    var pollHandles: [PollHandle] = []
+    var commands: [ControlCommand] = []
+    var releases = 0
+    var callers: [Caller] = []
+    var changes: [AttributeChanges] = []
+    /// A read that the test answers.
+    var read: RequestBox<Answer.Bytes>?
+    var opened: RequestBox<Answer.Opened>?
+  }
+
+  let seen = Monitor(Seen())
+
+  /// What was seen, as soon as there is some.
+  func wait<Value>(_ body: (inout Seen) -> Value?) throws -> Value {
+    guard let value = seen.wait(until: .after(seconds: 20), for: body) else {
+      throw FuseWireFailure.timedOut
+    }
+    return value
+  }
+
+  func lookup(_ request: consuming Request<Answer.Entry>, parent: UInt64, name: String) {
+    seen.withLock { $0.names.append(name) }
+    request.reply(
+      node: 2, NodeAttributes(inode: 2, mode: 0o100644, uid: 0, gid: 0), entryTimeout: 1)
+  }
+
+  func forget(node: UInt64, count: UInt64) {
+    seen.withLock { $0.forgotten[node, default: 0] += count }
+  }
+
+  func getAttributes(_ request: consuming Request<Answer.Attributes>, node: UInt64) {
+    let caller = request.caller
+    seen.withLock { $0.callers.append(caller) }
+    request.reply(NodeAttributes(inode: node, mode: 0o40755, uid: 1, gid: 2))
+  }
+
+  func setAttributes(
+    _ request: consuming Request<Answer.Attributes>, node: UInt64, _ changes: AttributeChanges
+  ) {
+    seen.withLock { $0.changes.append(changes) }
+    request.reply(NodeAttributes(inode: node, mode: 0o40755, uid: 1, gid: 2))
+  }
+
+  func makeDirectory(
+    _ request: consuming Request<Answer.Entry>, parent: UInt64, name: String, mode: UInt32
+  ) {
+    seen.withLock { $0.names.append(name) }
+    // Dropped.
+  }
+
+  func removeDirectory(
+    _ request: consuming Request<Answer.Nothing>, parent: UInt64, name: String
+  ) {
+    seen.withLock { $0.names.append(name) }
+    request.reply()
+  }
+
+  /// Node 3 is answered by the test.
+  func open(_ request: consuming Request<Answer.Opened>, node: UInt64, flags: OpenFlags) {
+    guard node == 3 else {
+      _ = request.reply(handle: node, [])
+      return
+    }
+    let box = RequestBox<Answer.Opened>(request)
+    seen.withLock { $0.opened = box }
+  }
+
+  /// Handle 7 is answered by the test, after it has been told of interrupts as of token 70; with
+  /// handle 8 only the test says when they are reported.
+  func read(
+    _ request: consuming Request<Answer.Bytes>, handle: UInt64, offset: UInt64, size: Int,
+    flags: OpenFlags
+  ) {
+    if handle == 7 { request.reportInterrupt(as: 70) }
+    guard handle == 7 || handle == 8 else { return request.reply([1, 2, 3]) }
+    let box = RequestBox<Answer.Bytes>(request)
+    seen.withLock { $0.read = box }
+  }
+
+  func write(
+    _ request: consuming Request<Answer.Count>, handle: UInt64, offset: UInt64,
+    bytes: UnsafeRawBufferPointer, flags: OpenFlags
+  ) {
+    request.reply(bytes.count)
+  }
+
+  func release(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
+    seen.withLock { $0.releases += 1 }
+    request.reply()
+  }
+
+  func control(
+    _ request: consuming Request<Answer.Control>, handle: UInt64, command: ControlCommand,
+    input: UnsafeRawBufferPointer
+  ) {
+    seen.withLock { $0.commands.append(command) }
+    let echo = unsafe Array(input)
+    request.fail(.invalidArgument, output: echo)
+  }
+
+  func poll(
+    _ request: consuming Request<Answer.Readiness>, handle: UInt64, events: PollEvents,
+    pollHandle: consuming PollHandle?
+  ) {
+    if let pollHandle { seen.withLock { $0.pollHandles.append(pollHandle) } }
+    request.reply([.readable])
+  }
+
+  func openDirectory(_ request: consuming Request<Answer.Opened>, node: UInt64) {
+    request.fail(.notSupported)
+  }
+
+  func readDirectory(
+    _ request: consuming Request<Answer.Bytes>, handle: UInt64, offset: UInt64, size: Int
+  ) {
+    request.reply(
+      entries: [
+        DirectoryEntry(name: "a", inode: 4, mode: 0o40000, nextOffset: 1),
+        DirectoryEntry(name: "12345678", inode: 5, mode: 0o100000, nextOffset: 2),
+      ], size: size)
+  }
+
+  func releaseDirectory(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
+    request.reply()
+  }
+
+  func getStatistics(_ request: consuming Request<Answer.Statistics>) {
+    request.reply(
+      FileSystemStatistics(blockSize: 512, blocks: 9, freeBlocks: 8, files: 7, nameLength: 6))
+  }
+
+  func interrupted(_ token: UInt64) {
+    seen.withLock { $0.interrupts.append(token) }
+  }
+
+  func log(_ message: String) {
+    seen.withLock { $0.log.append(message) }
+  }
+}
+
+/// Keeps a request for the test to answer.
+final class RequestBox<Answer>: Sendable {
+  private let request: Lock<Request<Answer>?>
+
+  init(_ request: consuming Request<Answer>) { self.request = Lock(request) }
+
+  /// The request, once.
+  func take() -> Request<Answer>? { request.withLock { $0.take() } }
+}
