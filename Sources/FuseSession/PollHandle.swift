@@ -23,4 +23,9 @@ package final class PollHandle: @unchecked Sendable {
   package func notify() {
     unsafe fuse_lowlevel_notify_poll(raw)
   }
+
+  /// The same from the session's own thread: for one of many.
+  package func notifyLater() {
+    session.notifyLater(self)
+  }
 }

@@ -19,6 +19,7 @@ package final class Session: @unchecked Sendable {
   private let channel: UnsafeMutablePointer<vsocfs_fuse_channel>
   private let mountPoint = Lock<String?>(nil)
   private let pool = WorkerPool()
+  private let notifier = Notifier()
   private let ended: @Sendable () -> Void
 
   /// - Parameters:
@@ -102,6 +103,15 @@ package final class Session: @unchecked Sendable {
     try Thread.start(name: "vsoc-fuse") { [self] in work(isPermanent: isPermanent) }
   }
 
+  func notifyLater(_ handle: PollHandle) {
+    if let notifier { notifier.add(handle) } else { handle.notify() }
+  }
+
+  /// Ends the thread that notifies. The handles that it still has keep the session otherwise.
+  package func stopNotifying() {
+    notifier?.stop()
+  }
+
   /// Whether the kernel granted passthrough. Known once a request other than INIT was answered.
   package var hasPassthrough: Bool { unsafe vsocfs_fuse_passthrough_granted(channel) }
 
@@ -163,14 +173,16 @@ enum FuseLog {
 
   static var lastLine: String? { line.withLock { $0.take() } }
 
+  /// For the whole process, as libfuse has it. Verbose lines go to stderr as they are: they are for a
+  /// reader who asked for them.
   static func capture(isVerbose: Bool) {
-    // Verbose lines go to stderr as they are: they are for a reader who asked for them.
-    if isVerbose { return }
-    unsafe vsocfs_fuse_set_log { _, line in
-      guard let line = unsafe line else { return }
-      let text = unsafe String(cString: line)
-      FuseLog.line.withLock { $0 = text }
-    }
+    if !isVerbose { _ = installation }
+  }
+
+  private static let installation: Void = unsafe vsocfs_fuse_set_log { _, line in
+    guard let line = unsafe line else { return }
+    let text = unsafe String(cString: line)
+    FuseLog.line.withLock { $0 = text }
   }
 }
 

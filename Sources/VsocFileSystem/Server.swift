@@ -107,6 +107,7 @@ package final class Server: Sendable {
       // It is unmounted already: by umount(8), which the workers have seen, or lazily, and then
       // what is still open ends with this process.
     }
+    session.stopNotifying()
     fileSystem.disconnect()
   }
 }

@@ -136,7 +136,7 @@ final class Outcome<Value: Sendable>: Sendable {
 final class CountingObserver: ReadinessObserver {
   private let monitor = Monitor(0)
 
-  func readinessMayHaveChanged() { monitor.withLock { $0 += 1 } }
+  func readinessMayHaveChanged(isOneOfMany: Bool) { monitor.withLock { $0 += 1 } }
 
   var count: Int { monitor.withLock { $0 } }
 }

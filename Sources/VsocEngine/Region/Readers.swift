@@ -4,7 +4,9 @@ package import VsocProtocol
 
 /// Told that a file may have become readable or writable. Called with no lock held, from any thread.
 package protocol ReadinessObserver: AnyObject, Sendable {
-  func readinessMayHaveChanged()
+  ///
+  /// - Parameter isOneOfMany: so many are told at once that nobody should wait for it.
+  func readinessMayHaveChanged(isOneOfMany: Bool)
 }
 
 /// An open handle of an end's doorbell: how far it has read. Guarded by the region's lock.

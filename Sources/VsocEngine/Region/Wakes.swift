@@ -8,6 +8,9 @@ internal import VsocProtocol
 /// Each waiter in it was claimed and taken from its list under the lock, so that nobody else can
 /// finish it, and its result was fixed there.
 struct Wakes {
+  /// More pollers than this are not told while somebody waits for it.
+  private static let crowd = 8
+
   var doorbellReads: [(DoorbellRead, [UInt32])] = []
   var signalReads: [(SignalRead, UInt64)] = []
   var blockedWrites: [DoorbellWrite] = []
@@ -61,6 +64,7 @@ struct Wakes {
       parking.forget(write)
       write.completion(write.posted, nil)
     }
-    for observer in observers { observer.readinessMayHaveChanged() }
+    let isCrowd = observers.count > Self.crowd
+    for observer in observers { observer.readinessMayHaveChanged(isOneOfMany: isCrowd) }
   }
 }

@@ -36,12 +36,12 @@ final class PollState: ReadinessObserver {
     state.withLock { $0.isNotified = false }
   }
 
-  func readinessMayHaveChanged() {
+  func readinessMayHaveChanged(isOneOfMany: Bool) {
     let handle = state.withLock { state -> PollHandle? in
       guard !state.isNotified else { return nil }
       state.isNotified = state.handle != nil
       return state.handle
     }
-    handle?.notify()
+    if isOneOfMany { handle?.notifyLater() } else { handle?.notify() }
   }
 }
