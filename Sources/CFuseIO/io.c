@@ -116,18 +116,20 @@ int vsocfs_fuse_session_attach(struct fuse_session *session, int fd) {
   return fuse_session_custom_io(session, &io, fd);
 }
 
+/* Atomic, as one session may be made while another one logs. */
 static void (*log_sink)(int level, const char *line);
 
 static void log_line(enum fuse_log_level level, const char *format, va_list arguments) {
   char line[512];
+  void (*sink)(int level, const char *line) = __atomic_load_n(&log_sink, __ATOMIC_ACQUIRE);
   int length = vsnprintf(line, sizeof line, format, arguments);
-  if (length < 0 || !log_sink) return;
+  if (length < 0 || !sink) return;
   line[strcspn(line, "\n")] = '\0';
-  log_sink((int)level, line);
+  sink((int)level, line);
 }
 
 void vsocfs_fuse_set_log(void (*sink)(int level, const char *line)) {
-  log_sink = sink;
+  __atomic_store_n(&log_sink, sink, __ATOMIC_RELEASE);
   fuse_set_log_func(log_line);
 }
 
