@@ -17,8 +17,10 @@ struct HandleTable {
     files.removeValue(forKey: number)
   }
 
-  mutating func removeAll() {
-    files.removeAll()
+  /// Gives all of them, and has none afterwards.
+  mutating func takeAll() -> [OpenFile] {
+    defer { files.removeAll() }
+    return Array(files.values)
   }
 
   var count: Int { files.count }

@@ -53,9 +53,9 @@ package final class VsocFileSystem: FileSystem {
     self.session.withLock { $0 = session }
   }
 
-  /// Lets go of the session, and of what belongs to it.
+  /// Closes what the kernel had open, and lets go of the session and of what belongs to it.
   package func disconnect() {
-    handles.withLock { $0.removeAll() }
+    for file in handles.withLock({ $0.takeAll() }) { file.close() }
     backings.withLock { $0.removeAll() }
     session.withLock { $0 = nil }
   }
