@@ -25,9 +25,10 @@ package final class FuseWire: Sendable {
       (self.uid, self.gid, self.pid) = (uid, gid, pid)
     }
 
-    /// This process.
+    /// This thread: `pid` is a number of its own, as the kernel tells the id of a thread.
     package static var current: Caller {
-      Caller(uid: getuid(), gid: getgid(), pid: UInt32(getpid()))
+      let thread = UInt32(truncatingIfNeeded: UInt(pthread_self()) >> 8)
+      return Caller(uid: getuid(), gid: getgid(), pid: thread)
     }
   }
 
