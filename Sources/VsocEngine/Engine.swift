@@ -30,9 +30,11 @@ package final class Engine: Sendable {
     try timers.start { parking.abandon(token: $0, .timedOut) }
   }
 
-  /// Ends every wait with `.gone` and lets the threads go. Nothing may wait afterwards.
+  /// Ends every wait with `.gone` and lets the threads and the readers go. Nothing may wait
+  /// afterwards.
   package func shutDown() {
     parking.abandonAll(.gone)
+    for region in regions { region.forgetReaders() }
     watcher.stop()
     timers.stop()
   }

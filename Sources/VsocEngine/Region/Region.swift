@@ -93,6 +93,16 @@ package final class Region: Sendable {
     state.withLock { $0.users -= 1 }
   }
 
+  /// Lets go of the readers that are open still, which hold the region.
+  func forgetReaders() {
+    state.withLock { state in
+      for end in End.allCases {
+        state[end].doorbellReaders.removeAll()
+        state[end].signalReaders.removeAll()
+      }
+    }
+  }
+
   /// Marks the region destroyed. EBUSY while it has users.
   func destroy() throws(Errno) {
     let memory = try update { state, _ throws(Errno) in
