@@ -54,6 +54,9 @@ package final class Session: @unchecked Sendable {
   }
 
   deinit {
+    // Lets libfuse forget the mount point. Only of a dead connection: from a living one, unmounted
+    // lazily, it would take whatever is mounted there now.
+    if pool.isEmpty { unsafe fuse_session_unmount(raw) }
     unsafe fuse_session_destroy(raw)
     unsafe channel.deallocate()
   }

@@ -54,6 +54,9 @@ final class WorkerPool: Sendable {
     return false
   }
 
+  /// Whether all have ended, which they do when the connection is dead.
+  var isEmpty: Bool { count.load(ordering: .acquiring) == 0 }
+
   /// True for the last one.
   func end() -> Bool {
     count.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0
