@@ -39,7 +39,9 @@ test: packages test-packages lint
 test-tsan: packages test-packages
 	swift test --sanitize=thread --scratch-path .build-tsan
 
+# Freed memory is kept for a moment only: the tests bound what the daemon holds.
 test-asan: packages test-packages
+	ASAN_OPTIONS=quarantine_size_mb=1:thread_local_quarantine_size_kb=64 \
 	swift test --sanitize=address --disable-xctest --scratch-path .build-asan
 
 bench: build
