@@ -18,7 +18,7 @@ run: build
 	@'$(BIN)/vsocfs' '$(MOUNT)'
 	@set -e; \
 	sleep infinity & \
-	trap "kill $$!; umount '$(MOUNT)' || umount --lazy '$(MOUNT)'; echo 'Unmounted.'" EXIT; \
+	trap "kill $$! 2>/dev/null || :; umount '$(MOUNT)' || umount --lazy '$(MOUNT)'; echo 'Unmounted.'" EXIT; \
 	trap 'exit 0' INT TERM; \
 	mkdir '$(MOUNT)/demo'; \
 	echo; find '$(MOUNT)' -printf '%M %8s  %p\n' | LC_ALL=C sort -k 3; \
