@@ -133,7 +133,8 @@ package final class Session: @unchecked Sendable {
       let length = unsafe fuse_session_receive_buf(raw, &buffer)
       if length == -EINTR { continue }
       if length <= 0 { break }
-      load.received(from: unsafe Self.caller(of: buffer), waitingFrom: start)
+      let isTurn = pool.isTurn(of: unsafe Self.caller(of: buffer))
+      load.received(isTurn: isTurn, waitingFrom: start)
       if pool.begin(for: load.need) {
         do throws(Errno) {
           try startWorker(isPermanent: false)

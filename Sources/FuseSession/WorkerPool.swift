@@ -26,6 +26,14 @@ package struct WorkerPoolSize: Sendable {
 final class WorkerPool: Sendable {
   private let count = Atomic(0)
   private let maximum = Atomic(0)
+  /// Who made the request before, whichever worker got it: one worker alone may well get all of one
+  /// caller's while the other gets those between.
+  private let lastCaller = Atomic<UInt32>(0)
+
+  /// Whether the request comes from another caller than the one before it.
+  func isTurn(of caller: UInt32) -> Bool {
+    lastCaller.exchange(caller, ordering: .relaxed) != caller
+  }
 
   func start(_ size: WorkerPoolSize) {
     maximum.store(size.maximum, ordering: .relaxed)
@@ -85,7 +93,6 @@ struct WorkerLoad {
   /// A worker that waited for so long is not needed.
   private static let idleNanoseconds: UInt64 = 1_000_000_000
 
-  private var lastCaller: UInt32 = 0
   /// A bit for each of the last 64 requests: it came from another caller than the one before.
   private var switches: UInt64
   private var streak = 0
@@ -99,11 +106,9 @@ struct WorkerLoad {
     switches = isPermanent ? 0 : .max
   }
 
-  mutating func received(from caller: UInt32, waitingFrom start: MonotonicInstant) {
+  mutating func received(isTurn: Bool, waitingFrom start: MonotonicInstant) {
     let waited = MonotonicInstant.now.nanoseconds - start.nanoseconds
-    let isSwitch = caller != lastCaller && waited < Self.turnNanoseconds
-    lastCaller = caller
-    switches = switches << 1 | (isSwitch ? 1 : 0)
+    switches = switches << 1 | (isTurn && waited < Self.turnNanoseconds ? 1 : 0)
     streak = waited < Self.backlogNanoseconds ? streak + 1 : 0
     isIdle = switches == 0 || waited > Self.idleNanoseconds
     need =

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Glibc
+public import Glibc
 
 /// A value behind a mutex (pthread_mutex_t).
 ///
 /// The standard library's `Mutex` is, on Linux, a priority-inheritance futex: under contention the
 /// kernel hands it over, where the thread sanitizer sees nothing and takes every guarded value for
 /// a race, and each hand-over is two system calls. It must not live in memory that others map.
-/// Inlinable, so that each user gets code for its own type: it is taken several times a request.
+/// Public though it is for this package only: the compiler inlines nothing else into other modules, and
+/// the code for any type costs more than what is done behind the lock, several times a request.
 @safe
-package struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
+public struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
   @safe
   @usableFromInline struct Storage: ~Copyable {
     @usableFromInline var mutex: pthread_mutex_t
@@ -23,7 +24,7 @@ package struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
 
   @usableFromInline let storage: UnsafeMutablePointer<Storage>
 
-  @inlinable package init(_ value: consuming sending Value) {
+  @inlinable public init(_ value: consuming sending Value) {
     unsafe storage = .allocate(capacity: 1)
     unsafe storage.initialize(to: Storage(value: value))
     unsafe pthread_mutex_init(&storage.pointee.mutex, nil)
@@ -36,7 +37,7 @@ package struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
   }
 
   /// Runs `body` with the value, alone. Not recursive.
-  @inlinable package borrowing func withLock<Result: ~Copyable, Failure>(
+  @inlinable public borrowing func withLock<Result: ~Copyable, Failure>(
     _ body: (inout sending Value) throws(Failure) -> sending Result
   ) throws(Failure) -> sending Result {
     unsafe pthread_mutex_lock(&storage.pointee.mutex)

@@ -19,6 +19,8 @@ struct Wakes {
   var observers: [any ReadinessObserver] = []
   /// Words on which plain futex sleepers are woken, with the memory that they stand in.
   var futexes: [UInt32] = []
+  /// The same for `interrupt_signalled` words, which are nobody's business but a blocked sender's.
+  var clearedWords: [UInt32] = []
   var memory: RegionMemory?
   /// Ends at which something was posted meanwhile, and not yet rung for.
   var refilledEnds: [End] = []
@@ -34,6 +36,13 @@ struct Wakes {
   var badOffsets = 0
   var lostPostBacks = 0
 
+  private func wake(_ offsets: [UInt32]) {
+    guard let memory else { return }
+    for offset in offsets {
+      if let word = try? memory.window.word(at: offset) { unsafe Futex.wakeAll(word.address) }
+    }
+  }
+
   /// Wakes them all. No lock may be held.
   consuming func deliver(_ parking: Parking) {
     // Our sleepers before plain ones: a FUTEX_WAKE wakes the thread that listens on the word as
@@ -43,11 +52,7 @@ struct Wakes {
       parking.forget(sleeper)
       sleeper.completion(sleeper.wakes, nil)
     }
-    if let memory {
-      for offset in futexes {
-        if let word = try? memory.window.word(at: offset) { unsafe Futex.wakeAll(word.address) }
-      }
-    }
+    wake(futexes)
     for wait in interruptWaits {
       parking.forget(wait)
       wait.completion(nil)
@@ -60,6 +65,7 @@ struct Wakes {
       parking.forget(read)
       read.completion(.success(count))
     }
+    wake(clearedWords)
     for write in blockedWrites {
       parking.forget(write)
       write.completion(write.posted, nil)
