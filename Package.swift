@@ -106,7 +106,9 @@ let package = Package(
         "VsocFileSystem", "VsocConfiguration", "VsocEngine", "VsocProtocol", "LinuxSystem",
         "CVsocABI", "TestSupport", system,
       ]),
-    testTarget("VsocConfigurationTests", ["VsocConfiguration", "VsocEngine", "VsocProtocol"]),
+    testTarget(
+      "VsocConfigurationTests",
+      ["VsocConfiguration", "VsocEngine", "VsocProtocol", "TestSupport"]),
 
     // Real mounts: the tests, what they need of the system, and the C client they drive.
     .executableTarget(

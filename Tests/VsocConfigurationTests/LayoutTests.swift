@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestSupport
 import Testing
 import VsocEngine
 import VsocProtocol
@@ -127,7 +128,7 @@ private func parse(_ text: String) throws(ConfigurationError) -> [RegionConfigur
 @Suite struct LayoutRoundTripTests {
   @Test(arguments: 0..<300)
   func `a layout parses back to the same and is written the same`(seed: UInt64) throws {
-    var random = SplitMix64(state: seed)
+    var random = SplitMix(state: seed)
     let regions = (0..<Int.random(in: 0...12, using: &random)).map {
       Self.region(index: $0, using: &random)
     }
@@ -141,7 +142,7 @@ private func parse(_ text: String) throws(ConfigurationError) -> [RegionConfigur
 
   /// A region that may be managed by the first, whose name is "a".
   private static func region(
-    index: Int, using random: inout SplitMix64
+    index: Int, using random: inout SplitMix
   ) -> RegionConfiguration {
     func access() -> EndAccess {
       EndAccess(
@@ -166,7 +167,7 @@ private func parse(_ text: String) throws(ConfigurationError) -> [RegionConfigur
   }
 
   /// Unique by its first letter.
-  private static func name(_ index: Int, using random: inout SplitMix64) -> RegionName {
+  private static func name(_ index: Int, using random: inout SplitMix) -> RegionName {
     var text = String(UnicodeScalar(UInt8(97 + index)))
     while index > 0, Bool.random(using: &random) {
       let scalar = UnicodeScalar(UInt32.random(in: 1...0x1_1000, using: &random))
@@ -174,19 +175,5 @@ private func parse(_ text: String) throws(ConfigurationError) -> [RegionConfigur
       text.unicodeScalars.append(scalar)
     }
     return RegionName(text)!
-  }
-}
-
-/// A small generator with a seed (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number
-/// Generators").
-private struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
   }
 }

@@ -121,7 +121,7 @@ private final class CalmClient: Sendable {
 /// Makes requests up, sends them, and takes their replies.
 private struct Fuzzer {
   private let wire: FuseWire
-  private var random: SplitMix64
+  private var random: SplitMix
   private let kept: Set<UInt64>
   private var nodes: [UInt64] = [0, 1, 2, 3, 4, 5, .max]
   /// Open, or open once.
@@ -133,7 +133,7 @@ private struct Fuzzer {
   init(_ wire: FuseWire, seed: UInt64, kept: Set<UInt64>) {
     self.wire = wire
     self.kept = kept
-    random = SplitMix64(state: seed)
+    random = SplitMix(state: seed)
     // The regions after the first, and some that do not exist or not yet.
     for region: UInt64 in 2...8 {
       for code: UInt64 in 0...5 { nodes += [region << 8 + code, region << 8 + 0x80 + code] }
@@ -317,18 +317,5 @@ private struct Fuzzer {
         (0..<Int.random(in: 1...4, using: &random)).map { _ in "\(size())" }
           .joined(separator: " ").utf8)
     }
-  }
-}
-
-/// The same numbers for the same seed, everywhere.
-private struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var value = state
-    value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-    value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-    return value ^ value >> 31
   }
 }

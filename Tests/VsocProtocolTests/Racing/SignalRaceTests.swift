@@ -59,7 +59,14 @@ private final class SignalRace: Sendable {
       injected.store(number, ordering: .relaxed)
       if signal.inject(to: .host) { bell.ring() }
       guard rendezvous else { continue }
-      guard (seen.wait(until: deadline) { $0 >= number ? () : nil }) != nil else { return }
+      // Nothing is left to acknowledge then: what the receiver takes in next comes after the next
+      // injection, and orders the payload that it looks at.
+      let isTakenIn: Bool? = seen.wait(until: deadline) { seen in
+        guard seen >= number else { return nil }
+        let isQuiet = !signal.isDirty(.host) && !signal.isPending(.host)
+        return isQuiet || number == injections ? true : nil
+      }
+      guard isTakenIn != nil else { return }
     }
   }
 
@@ -74,10 +81,16 @@ private final class SignalRace: Sendable {
     while true {
       bell.wait()
       while signal.isDue(.host) {
-        guard signal.acknowledge(.host) > 0 else { continue }
-        let number = injected.load(ordering: .relaxed)
-        if rendezvous && payloads[0] != number { return }
-        seen.withLock { $0 = max($0, number) }
+        // In one step for who waits for it, so that an acknowledgement is not taken for over while
+        // its payload is still looked at. The lock orders no payload that is written after a wait.
+        let isInOrder = seen.withLock { seen -> Bool in
+          guard signal.acknowledge(.host) > 0 else { return true }
+          let number = injected.load(ordering: .relaxed)
+          if rendezvous && payloads[0] != number { return false }
+          seen = max(seen, number)
+          return true
+        }
+        guard isInOrder else { return }
       }
       if seen.withLock({ $0 }) >= injections { return }
     }
