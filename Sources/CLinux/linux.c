@@ -40,6 +40,8 @@ int vsocfs_memfd_seal_size(int fd) {
   return or_errno(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL));
 }
 
+void vsocfs_touch(void *page) { __atomic_fetch_or((unsigned char *)page, 0, __ATOMIC_RELAXED); }
+
 int vsocfs_eventfd(void) { return or_errno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int vsocfs_timerfd_monotonic(void) {

@@ -9,21 +9,29 @@ package final class Engine: Sendable {
   private struct Table {
     var byIndex: [UInt32: Region] = [:]
     var byName: [RegionName: Region] = [:]
+    /// Names of regions whose files are being made.
+    var coming: Set<RegionName> = []
     var nextIndex: UInt32 = 1
     var usedBytes: UInt64 = 0
   }
 
   /// The most bytes that all regions may have together; nil: no limit.
   package let sizeCap: UInt64?
+  package let storage: RegionStorage
   package let parking: Parking
   package let counters = Counters()
   private let watcher = FutexWatcher()
   private let timers: TimerQueue
-  /// Taken before a region's lock, never while one is held.
+  /// Taken before a region's locks, never while one is held. No disk is waited for inside.
   private let table = Lock(Table())
+  /// Orders what is told to the files: the last one told is the newest. Taken before `table`.
+  private let layoutOrder = Lock(())
 
-  package init(sizeCap: UInt64? = nil) throws(Errno) {
+  package init(
+    sizeCap: UInt64? = nil, storage: RegionStorage = RegionStorage()
+  ) throws(Errno) {
     self.sizeCap = sizeCap
+    self.storage = storage
     timers = try TimerQueue()
     let parking = Parking(timers: timers)
     self.parking = parking
@@ -39,6 +47,12 @@ package final class Engine: Sendable {
     timers.stop()
   }
 
+  /// Lets go of the memory of all regions; nothing may be asked of them afterwards. What clients
+  /// have stored is with the files then, as far as the memory was mapped by way of the mount.
+  package func unmapAll() {
+    for region in regions { region.unmap() }
+  }
+
   // MARK: Regions
 
   /// Makes a region. EEXIST: the name is taken. ENOSPC: over the cap. ENOENT: no such manager.
@@ -48,51 +62,112 @@ package final class Engine: Sendable {
   }
 
   /// Makes regions in this order, which may name one another as managers; all of them or none.
+  ///
+  /// - Throws: what making their files throws, too: ENOSPC on a full disk.
   @discardableResult
   package func create(_ configurations: [RegionConfiguration]) throws(Errno) -> [Region] {
-    try table.withLock { table throws(Errno) in
-      var indices = table.byName.mapValues(\.index)
-      for (index, configuration) in zip(table.nextIndex..., configurations) {
-        guard indices.updateValue(index, forKey: configuration.name) == nil else {
-          throw .fileExists
-        }
+    let regions = try table.withLock { table throws(Errno) in
+      try announce(configurations, in: &table)
+    }
+    do throws(Errno) {
+      if storage.files.areMadeAtOnce {
+        for region in regions { try region.makeFile() }
       }
-      let size = configurations.reduce(UInt64(0)) { $0 + UInt64($1.geometry.size) }
-      var managers: [UInt32] = []
-      for configuration in configurations {
-        guard let manager = configuration.managedBy else {
-          managers.append(0)
-          continue
-        }
-        guard let index = indices[manager] else { throw .noSuchFileOrDirectory }
-        managers.append(index)
+    } catch {
+      for region in regions { storage.files.remove(region.name) }
+      table.withLock { table in
+        for region in regions { withdraw(region, from: &table) }
       }
-      try reserve(size, in: &table)
-      return zip(configurations, managers).map { configuration, manager in
-        let region = Region(
-          index: table.nextIndex, configuration: configuration, managerIndex: manager,
-          parking: parking, watcher: watcher, counters: counters)
-        table.nextIndex += 1
+      throw error
+    }
+    table.withLock { table in
+      for region in regions {
+        table.coming.remove(region.name)
         table.byIndex[region.index] = region
         table.byName[region.name] = region
-        return region
       }
     }
+    do throws(Errno) {
+      try tellLayout()
+    } catch {
+      for region in regions { _ = try? destroy(region.name) }
+      throw error
+    }
+    return regions
+  }
+
+  /// Takes the names, the indices and the bytes; nobody finds the regions yet.
+  private func announce(
+    _ configurations: [RegionConfiguration], in table: inout Table
+  ) throws(Errno) -> [Region] {
+    var indices = table.byName.mapValues(\.index)
+    for (index, configuration) in zip(table.nextIndex..., configurations) {
+      guard !table.coming.contains(configuration.name),
+        indices.updateValue(index, forKey: configuration.name) == nil
+      else { throw .fileExists }
+    }
+    var managers: [UInt32] = []
+    for configuration in configurations {
+      guard let manager = configuration.managedBy else {
+        managers.append(0)
+        continue
+      }
+      guard let index = indices[manager] else { throw .noSuchFileOrDirectory }
+      managers.append(index)
+    }
+    try reserve(configurations.reduce(0) { $0 + UInt64($1.geometry.size) }, in: &table)
+    return zip(configurations, managers).map { configuration, manager in
+      let region = Region(
+        index: table.nextIndex, configuration: configuration, managerIndex: manager,
+        storage: storage, parking: parking, watcher: watcher, counters: counters)
+      table.nextIndex += 1
+      table.coming.insert(region.name)
+      return region
+    }
+  }
+
+  private func withdraw(_ region: Region, from table: inout Table) {
+    table.coming.remove(region.name)
+    table.usedBytes -= UInt64(region.configuration.geometry.size)
   }
 
   /// Destroys a region. ENOENT: there is none of the name. EBUSY: it is in use, or
   /// manages another.
   package func destroy(_ name: RegionName) throws(Errno) -> Region {
-    try table.withLock { table throws(Errno) in
+    let region = try table.withLock { table throws(Errno) in
       guard let region = table.byName[name] else { throw .noSuchFileOrDirectory }
       guard !table.byIndex.values.contains(where: { $0.managerIndex == region.index }) else {
         throw .resourceBusy
       }
-      try region.destroy()
+      try region.markDestroyed()
       table.byName.removeValue(forKey: name)
       table.byIndex.removeValue(forKey: region.index)
-      table.usedBytes -= UInt64(region.configuration.geometry.size)
+      withdraw(region, from: &table)
+      // Until its file is gone, nobody can make another.
+      table.coming.insert(name)
       return region
+    }
+    region.unmap()
+    // The layout first: a file that it does not name is nobody's.
+    let outcome = Result { () throws(Errno) in try tellLayout() }
+    if case .success = outcome { storage.files.remove(name) }
+    table.withLock { _ = $0.coming.remove(name) }
+    try outcome.get()
+    return region
+  }
+
+  /// Changes owner or mode of an end of a region.
+  package func setAccess(
+    of end: End, of region: Region, _ change: (inout EndAccess) -> Void
+  ) throws(Errno) {
+    region.setAccess(of: end, change)
+    try tellLayout()
+  }
+
+  private func tellLayout() throws(Errno) {
+    guard storage.files.areMadeAtOnce else { return }
+    try layoutOrder.withLock { _ throws(Errno) in
+      try storage.files.layoutChanged(regions.map(\.configuration))
     }
   }
 
@@ -100,36 +175,30 @@ package final class Engine: Sendable {
   ///
   /// - Throws: EINVAL, EFBIG, ENOSPC, EPERM once the size is fixed.
   package func resize(_ region: Region, to size: UInt64) throws(Errno) {
-    try table.withLock { table throws(Errno) in
-      let old = region.configuration.geometry
-      let new: RegionGeometry
-      do throws(GeometryError) {
-        new = try RegionGeometry(
-          size: size, guestToHostNodesLg2: old.guestToHost.nodesLg2,
-          hostToGuestNodesLg2: old.hostToGuest.nodesLg2)
-      } catch {
-        throw error == .sizeTooLarge ? .fileTooLarge : .invalidArgument
-      }
-      guard !region.isSealed else { throw .notPermitted }
-      table.usedBytes -= UInt64(old.size)
-      do throws(Errno) {
-        try reserve(UInt64(new.size), in: &table)
-      } catch {
-        table.usedBytes += UInt64(old.size)
-        throw error
-      }
-      do throws(Errno) {
-        try region.resize(to: new)
-      } catch {
-        table.usedBytes += UInt64(old.size)
-        table.usedBytes -= UInt64(new.size)
-        throw error
-      }
+    let old = region.configuration.geometry
+    let new: RegionGeometry
+    do throws(GeometryError) {
+      new = try RegionGeometry(
+        size: size, guestToHostNodesLg2: old.guestToHost.nodesLg2,
+        hostToGuestNodesLg2: old.hostToGuest.nodesLg2)
+    } catch {
+      throw error == .sizeTooLarge ? .fileTooLarge : .invalidArgument
     }
+    guard !region.isSealed else { throw .notPermitted }
+    // Both sizes count while it happens.
+    try table.withLock { table throws(Errno) in
+      try reserve(UInt64(new.size), insteadOf: UInt64(old.size), in: &table)
+    }
+    var superseded = UInt64(new.size)
+    defer { table.withLock { $0.usedBytes -= superseded } }
+    superseded = UInt64(try region.resize(to: new).size)
+    try tellLayout()
   }
 
-  private func reserve(_ size: UInt64, in table: inout Table) throws(Errno) {
-    if let sizeCap, table.usedBytes + size > sizeCap { throw .noSpace }
+  private func reserve(
+    _ size: UInt64, insteadOf old: UInt64 = 0, in table: inout Table
+  ) throws(Errno) {
+    if let sizeCap, table.usedBytes + size > sizeCap + old { throw .noSpace }
     table.usedBytes += size
   }
 

@@ -82,11 +82,11 @@ package final class VsocFileSystem: FileSystem {
   // MARK: Backing files
 
   /// The region's memory as a backing file of the connection; nil without passthrough.
-  func backing(of region: Region, memory: RegionMemory) throws(Errno) -> RegionBacking? {
+  func backing(of region: Region, _ file: RegionFile) throws(Errno) -> RegionBacking? {
     guard let session = session.withLock({ $0 }) else { return nil }
     return try backings.withLock { backings throws(Errno) in
       if let known = backings[region.index] { return known }
-      let new = RegionBacking(try BackingFile(memory.descriptor, session: session))
+      let new = RegionBacking(try BackingFile(file.descriptor.raw, session: session))
       backings[region.index] = new
       return new
     }

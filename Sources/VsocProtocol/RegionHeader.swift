@@ -39,26 +39,33 @@ public struct RegionHeader: Hashable, Sendable {
     return unsafe withUnsafeBytes(of: region) { unsafe Array($0) }
   }
 
-  /// Writes the header and the signal descriptor into fresh (zero) memory, both ends enabled.
-  public func write(to window: RegionWindow) {
-    precondition(window.contains(0, bytes: UInt64(geometry.size)), "a window of another geometry")
+  /// What stands at offset 0: the layout descriptor and the region's description after it (76).
+  public var layoutBytes: [UInt8] {
     var layout = vsoc_shm_layout_descriptor()
     layout.major_version = UInt16(VSOC_LAYOUT_MAJOR_VERSION)
     layout.minor_version = UInt16(VSOC_LAYOUT_MINOR_VERSION)
     layout.size = geometry.size
     layout.region_count = 1
     layout.vsoc_region_desc_offset = UInt32(MemoryLayout<vsoc_shm_layout_descriptor>.size)
-    unsafe window.base.storeBytes(of: layout, as: vsoc_shm_layout_descriptor.self)
-    let descriptor = self.descriptor
-    unsafe descriptor.withUnsafeBytes { bytes in
-      unsafe (window.base + Int(layout.vsoc_region_desc_offset)).copyMemory(
-        from: bytes.baseAddress!, byteCount: bytes.count)
-    }
+    return unsafe withUnsafeBytes(of: layout) { unsafe Array($0) } + descriptor
+  }
+
+  /// The initial `shm_signal_desc`, both ends enabled (16).
+  public var signalBytes: [UInt8] {
     let irq = shm_signal_irq(enabled: 1, pending: 0, dirty: 0)
     let signal = shm_signal_desc(
       magic: ShmSignal.magic, ver: ShmSignal.version, irq: (irq, irq))
-    unsafe (window.base + Int(geometry.shmSignalOffset)).storeBytes(
-      of: signal, as: shm_signal_desc.self)
+    return unsafe withUnsafeBytes(of: signal) { unsafe Array($0) }
+  }
+
+  /// Writes the header and the signal descriptor into fresh (zero) memory.
+  public func write(to window: RegionWindow) {
+    precondition(window.contains(0, bytes: UInt64(geometry.size)), "a window of another geometry")
+    for (offset, bytes) in [(0, layoutBytes), (Int(geometry.shmSignalOffset), signalBytes)] {
+      unsafe bytes.withUnsafeBytes { bytes in
+        unsafe (window.base + offset).copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
+      }
+    }
   }
 
   private static func layout(_ table: TableGeometry) -> vsoc_signal_table_layout {

@@ -19,7 +19,7 @@ package struct TestRegion: Sendable {
     _ geometry: RegionGeometry, named name: RegionName = RegionName("test")!
   ) throws {
     let file = try SharedMemoryFile(name: "vsocfs-test", size: Int(geometry.size))
-    try file.sealSize()
+    try SharedMemoryFile.sealSize(of: file.descriptor.raw)
     let guardSize = Int(RegionGeometry.pageSize)
     let reserved = Int(geometry.size) + 2 * guardSize
     let reservation = unsafe mmap(

@@ -13,7 +13,7 @@ final class Fixture: Sendable {
 
   let engine: Engine
   let region: Region
-  var memory: RegionMemory { get throws { try region.seal() } }
+  var memory: RegionMemory { get throws { try region.sealedMemory() } }
 
   init(slotsLg2: UInt32 = RegionGeometry.defaultNodesLg2, size: UInt64 = 1 << 20) throws {
     engine = try Engine()

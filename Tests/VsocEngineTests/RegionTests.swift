@@ -66,7 +66,7 @@ import VsocProtocol
     #expect(throws: Errno.fileTooLarge) { try engine.resize(region, to: 4 << 30) }
     #expect(throws: Errno.noSpace) { try engine.resize(region, to: 8 << 20) }
     #expect(engine.usedBytes == 2 << 20)
-    #expect(try region.seal().geometry.size == 2 << 20)
+    #expect(try region.sealedMemory().geometry.size == 2 << 20)
     #expect(throws: Errno.notPermitted) { try engine.resize(region, to: 1 << 20) }
     engine.shutDown()
   }

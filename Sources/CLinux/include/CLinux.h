@@ -14,6 +14,10 @@
 int vsocfs_memfd_create(const char *name);
 /* No growing, no shrinking, and no change of the seals: a size that the daemon can rely on. */
 int vsocfs_memfd_seal_size(int fd);
+/* madvise(2): younger than Debian 12's headers may be. */
+enum { VSOCFS_MADV_POPULATE_WRITE = 23 };
+/* Dirties a page without changing it, whoever else writes to it: an atomic addition of nothing. */
+void vsocfs_touch(void *page);
 
 /* eventfd(2), timerfd(2), signalfd(2), epoll(7): not in the module. */
 int vsocfs_eventfd(void);

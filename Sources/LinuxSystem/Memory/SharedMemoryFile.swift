@@ -16,10 +16,12 @@ package struct SharedMemoryFile: ~Copyable, Sendable {
     self.descriptor = descriptor
   }
 
-  /// Fixes the size for good. From then on nobody who gets the descriptor can make an access of
-  /// ours to it a SIGBUS.
-  package func sealSize() throws(Errno) {
-    let fd = descriptor.raw
-    try check { vsocfs_memfd_seal_size(fd) }
+  /// Fixes the size of such a file for good. From then on nobody who gets the descriptor can make
+  /// an access of ours to it a SIGBUS.
+  package static func sealSize(of descriptor: Int32) throws(Errno) {
+    try check { vsocfs_memfd_seal_size(descriptor) }
   }
+
+  /// Gives the descriptor to somebody who will close it.
+  package consuming func release() -> Descriptor { descriptor }
 }

@@ -9,7 +9,7 @@ extension Region {
   /// Writes into the memory, whose size that fixes. EPERM past the end, as for a sealed memfd:
   /// then nothing is written.
   package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
-    let memory = try seal()
+    let memory = try sealedMemory()
     let size = UInt64(memory.geometry.size)
     guard offset <= size, UInt64(bytes.count) <= size - offset else { throw .notPermitted }
     guard let source = bytes.baseAddress else { return }
@@ -20,7 +20,7 @@ extension Region {
   package func read(
     at offset: UInt64, size: Int, _ body: (UnsafeRawBufferPointer) -> Void
   ) throws(Errno) {
-    let memory = try seal()
+    let memory = try sealedMemory()
     let start = min(offset, UInt64(memory.geometry.size))
     let count = min(UInt64(size), UInt64(memory.geometry.size) - start)
     unsafe body(
@@ -28,25 +28,64 @@ extension Region {
   }
 
   /// What one end looks like at the moment. Of a region that nobody has used yet, the state of the
-  /// engines is that of fresh memory.
+  /// engines is that of fresh memory; of one that nobody uses now, it is what its file says.
   package func snapshot(of end: End) -> EndSnapshot {
-    state.withLock { state in
-      let memory = state.memory
+    let life = life.withLock { $0 }
+    return state.withLock { state in
+      let engines: EngineSnapshot =
+        if let memory = state.memory {
+          EngineSnapshot(memory.window, life.configuration.geometry, end)
+        } else if let file = life.file {
+          EngineSnapshot.of(file, life.configuration.geometry, end)
+        } else {
+          EngineSnapshot()
+        }
       return EndSnapshot(
-        configuration: state.configuration,
-        incomingInterrupt: memory?.incoming(of: end).isInterruptRaised ?? false,
-        incomingPosted: memory?.incoming(of: end).postedCount ?? 0,
-        outgoingInterrupt: memory?.outgoing(of: end).isInterruptRaised ?? false,
-        outgoingPosted: memory?.outgoing(of: end).postedCount ?? 0,
-        isSignalEnabled: memory?.signal.isEnabled(end) ?? true,
-        isSignalPending: memory?.signal.isPending(end) ?? false,
-        isSignalDirty: memory?.signal.isDirty(end) ?? false,
+        configuration: life.configuration,
+        engines: engines,
         signalCount: state[end].signalCount,
         doorbellReaders: state[end].doorbellReaders.count,
         signalReaders: state[end].signalReaders.count,
         blockedWriters: state[end.peer].blockedWrites.count,
         sleepers: state.sleepers.buckets.values.reduce(0) { $0 + $1.waits.count },
-        users: state.users)
+        users: life.users)
+    }
+  }
+}
+
+/// What the two engines hold for one end.
+package struct EngineSnapshot: Sendable {
+  package private(set) var incomingInterrupt = false
+  package private(set) var incomingPosted = 0
+  package private(set) var outgoingInterrupt = false
+  package private(set) var outgoingPosted = 0
+  package private(set) var isSignalEnabled = true
+  package private(set) var isSignalPending = false
+  package private(set) var isSignalDirty = false
+
+  /// Of fresh memory.
+  init() {}
+
+  init(_ window: RegionWindow, _ geometry: RegionGeometry, _ end: End) {
+    let incoming = SignalTable(window: window, geometry: geometry.outgoing(of: end.peer))
+    let outgoing = SignalTable(window: window, geometry: geometry.outgoing(of: end))
+    let signal = ShmSignal(window: window, geometry: geometry)
+    incomingInterrupt = incoming.isInterruptRaised
+    incomingPosted = incoming.postedCount
+    outgoingInterrupt = outgoing.isInterruptRaised
+    outgoingPosted = outgoing.postedCount
+    isSignalEnabled = signal.isEnabled(end)
+    isSignalPending = signal.isPending(end)
+    isSignalDirty = signal.isDirty(end)
+  }
+
+  /// Of memory that is not mapped; fresh if it cannot be read.
+  static func of(_ file: RegionFile, _ geometry: RegionGeometry, _ end: End) -> EngineSnapshot {
+    guard var bytes = try? file.head(Int(geometry.dataOffset)) else { return EngineSnapshot() }
+    return unsafe bytes.withUnsafeMutableBytes { bytes in
+      guard let base = bytes.baseAddress else { return EngineSnapshot() }
+      return EngineSnapshot(
+        unsafe RegionWindow(base: base, size: geometry.dataOffset), geometry, end)
     }
   }
 }
@@ -54,13 +93,7 @@ extension Region {
 /// One end of a region at a moment: what `info` tells.
 package struct EndSnapshot: Sendable {
   package let configuration: RegionConfiguration
-  package let incomingInterrupt: Bool
-  package let incomingPosted: Int
-  package let outgoingInterrupt: Bool
-  package let outgoingPosted: Int
-  package let isSignalEnabled: Bool
-  package let isSignalPending: Bool
-  package let isSignalDirty: Bool
+  package let engines: EngineSnapshot
   package let signalCount: UInt64
   package let doorbellReaders: Int
   package let signalReaders: Int

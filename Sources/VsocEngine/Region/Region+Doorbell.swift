@@ -83,7 +83,7 @@ extension Region {
   ) throws(Errno) -> PostOutcome {
     try updateMemory { state, memory, wakes in
       if allOrNothing {
-        if state.exceedsTable(offsets, from: end) { return .exceedsTable }
+        if state.exceedsTable(offsets, from: end, memory) { return .exceedsTable }
         guard memory.outgoing(of: end).hasRoom(for: offsets) else {
           state.ringForFullTable(end.peer, memory, &wakes)
           return .full(posted: 0)

@@ -2,13 +2,13 @@
 
 internal import Glibc
 internal import LinuxSystem
-package import SystemPackage
+internal import SystemPackage
 package import VsocProtocol
 
 /// A region of shared memory with its two ends.
 ///
-/// Safe to use from any thread. Every operation locks the region once, changes its state, collects
-/// whom that wakes, and wakes them after it has unlocked.
+/// Safe to use from any thread. Every operation of the engines locks the region once, changes its
+/// state, collects whom that wakes, and wakes them after it has unlocked.
 package final class Region: Sendable {
   /// Counted from 1, never used twice; the index of the ABI.
   package let index: UInt32
@@ -18,27 +18,49 @@ package final class Region: Sendable {
   /// Seconds since the epoch.
   package let creationTime: Int64
   package let parking: Parking
+  let storage: RegionStorage
   let watcher: FutexWatcher
   let counters: Counters
-  let state: Lock<RegionState>
+  let state = Lock(RegionState())
+  /// May be taken inside `state`, never the other way round.
+  let life: Lock<RegionLife>
 
   init(
-    index: UInt32, configuration: RegionConfiguration, managerIndex: UInt32, parking: Parking,
-    watcher: FutexWatcher, counters: Counters
+    index: UInt32, configuration: RegionConfiguration, managerIndex: UInt32,
+    storage: RegionStorage, parking: Parking, watcher: FutexWatcher, counters: Counters
   ) {
     self.index = index
     self.managerIndex = managerIndex
     creationTime = Int64(time(nil))
     name = configuration.name
+    self.storage = storage
     self.parking = parking
     self.watcher = watcher
     self.counters = counters
-    state = Lock(RegionState(configuration: configuration))
+    life = Lock(RegionLife(configuration: configuration))
   }
 
   package var configuration: RegionConfiguration {
-    state.withLock { $0.configuration }
+    life.withLock { $0.configuration }
   }
+
+  /// Changes owner or mode of an end.
+  func setAccess(of end: End, _ change: (inout EndAccess) -> Void) {
+    life.withLock { life in
+      switch end {
+      case .guest: change(&life.configuration.guest)
+      case .host: change(&life.configuration.host)
+      }
+    }
+  }
+
+  package func header(_ configuration: RegionConfiguration) -> RegionHeader {
+    RegionHeader(
+      name: name, geometry: configuration.geometry, currentVersion: configuration.currentVersion,
+      minCompatibleVersion: configuration.minCompatibleVersion, managedBy: managerIndex)
+  }
+
+  // MARK: The engines
 
   /// Changes the state and wakes whom that concerns.
   func update<Value>(
@@ -55,7 +77,9 @@ package final class Region: Sendable {
     return value
   }
 
-  /// The same with the region's memory, which is made if this is the first use of it.
+  /// The same with the region's memory, which is mapped if this is the first use of it.
+  ///
+  /// - Throws: ENOENT: the region is gone. ENODEV: its memory can only be had by those who use it.
   func updateMemory<Value>(
     _ body: (inout RegionState, RegionMemory, inout Wakes) throws(Errno) -> Value
   ) throws(Errno) -> Value {
@@ -65,94 +89,12 @@ package final class Region: Sendable {
     }
   }
 
-  private func memory(_ state: inout RegionState) throws(Errno) -> RegionMemory {
-    if let memory = state.memory { return memory }
-    guard !state.isDestroyed else { throw .noSuchFileOrDirectory }
-    let memory = try RegionMemory(header: header(state.configuration))
-    state.memory = memory
-    return memory
-  }
-
-  package func header(_ configuration: RegionConfiguration) -> RegionHeader {
-    RegionHeader(
-      name: name, geometry: configuration.geometry, currentVersion: configuration.currentVersion,
-      minCompatibleVersion: configuration.minCompatibleVersion, managedBy: managerIndex)
-  }
-
-  // MARK: Uses, size, owner
-
-  /// Counts one more user, during whose use the region cannot be destroyed. ENOENT if it is.
-  package func beginUse() throws(Errno) {
-    try update { state, _ throws(Errno) in
-      guard !state.isDestroyed else { throw .noSuchFileOrDirectory }
-      state.users += 1
-    }
-  }
-
-  package func endUse() {
-    state.withLock { $0.users -= 1 }
-  }
-
   /// Lets go of the readers that are open still, which hold the region.
   func forgetReaders() {
     state.withLock { state in
       for end in End.allCases {
         state[end].doorbellReaders.removeAll()
         state[end].signalReaders.removeAll()
-      }
-    }
-  }
-
-  /// Marks the region destroyed. EBUSY while it has users.
-  func destroy() throws(Errno) {
-    let memory = try update { state, _ throws(Errno) in
-      guard state.users == 0 else { throw .resourceBusy }
-      state.isDestroyed = true
-      let memory = state.memory
-      state.memory = nil
-      return memory
-    }
-    if memory != nil { watcher.collect() }
-  }
-
-  /// Fixes the size and gives the memory, to be mapped by others.
-  package func seal() throws(Errno) -> RegionMemory {
-    try updateMemory { state, memory, _ throws(Errno) in
-      if !state.isSealed {
-        try memory.seal()
-        state.isSealed = true
-      }
-      return memory
-    }
-  }
-
-  /// Whether the size is fixed for good.
-  package var isSealed: Bool {
-    state.withLock { $0.isSealed }
-  }
-
-  /// Changes the size. EPERM once it is fixed.
-  func resize(to geometry: RegionGeometry) throws(Errno) {
-    try update { state, wakes throws(Errno) in
-      guard !state.isSealed else { throw .notPermitted }
-      guard !state.isDestroyed else { throw .noSuchFileOrDirectory }
-      var configuration = state.configuration
-      configuration.geometry = geometry
-      if let old = state.memory {
-        let new = try RegionMemory(header: self.header(configuration))
-        new.adoptEngines(of: old)
-        state.memory = new
-      }
-      state.configuration = configuration
-    }
-  }
-
-  /// Changes owner or mode of an end.
-  package func setAccess(of end: End, _ change: (inout EndAccess) -> Void) {
-    state.withLock { state in
-      switch end {
-      case .guest: change(&state.configuration.guest)
-      case .host: change(&state.configuration.host)
       }
     }
   }

@@ -74,7 +74,7 @@ extension VsocFileSystem {
     }
     let backing: RegionBacking?
     do throws(Errno) {
-      backing = try self.backing(of: region, memory: try region.seal())
+      backing = try self.backing(of: region, try region.seal())
     } catch {
       file.close()
       return request.fail(error)

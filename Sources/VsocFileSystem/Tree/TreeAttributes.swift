@@ -128,7 +128,8 @@ extension VsocFileSystem {
       if let size = changes.size, size != 0, case .file(_, .data) = node {
         try engine.resize(region, to: size)
       }
-      region.setAccess(of: end.end) { access in
+      guard changes.mode != nil || changes.uid != nil || changes.gid != nil else { return }
+      try engine.setAccess(of: end.end, of: region) { access in
         access = EndAccess(
           uid: changes.uid ?? access.uid, gid: changes.gid ?? access.gid,
           mode: changes.mode ?? access.mode)

@@ -64,7 +64,7 @@ final class ServedTree: Sendable {
 
   /// The memory, as a client that has it mapped.
   func window(_ name: String = "r") throws -> RegionWindow {
-    try region(name).seal().window
+    try region(name).sealedMemory().window
   }
 
   /// Waits until this many calls are parked.

@@ -128,7 +128,7 @@ extension RegionState {
     if arrivals == 0, wasRung || wasRaised { arrive(DrainLog.bareRing, at: end) }
     if wasRaised {
       // For senders that found the table full and sleep on the word through their mapping.
-      wakes.clearedWords.append(configuration.geometry.outgoing(of: end.peer).wordOffset)
+      wakes.clearedWords.append(memory.geometry.outgoing(of: end.peer).wordOffset)
       wakeInterruptWaits(end, &wakes)
       for sender in self[end.peer].doorbellReaders where sender.watchesWritability {
         wakes.add(sender.observer)

@@ -32,8 +32,8 @@ extension RegionState {
   }
 
   /// Whether a sender of `offsets` has more of them than the table can ever hold at once.
-  func exceedsTable(_ offsets: [UInt32], from end: End) -> Bool {
-    let slots = configuration.geometry.outgoing(of: end).slotCount
+  func exceedsTable(_ offsets: [UInt32], from end: End, _ memory: RegionMemory) -> Bool {
+    let slots = memory.geometry.outgoing(of: end).slotCount
     guard offsets.count > slots else { return false }
     return Set(offsets.map { $0 & ~SignalTable.roundTripFlag }).count > slots
   }
@@ -131,7 +131,7 @@ extension RegionState {
     if let posted = table.firstPosted, (try? memory.window.check(posted)) != nil {
       words.append((posted, nil))
     }
-    words.append((configuration.geometry.outgoing(of: end.peer).wordOffset, 1))
+    words.append((memory.geometry.outgoing(of: end.peer).wordOffset, 1))
     self[end].drainWatches = watcher.watchInOrder(words, in: memory, of: region)
   }
 

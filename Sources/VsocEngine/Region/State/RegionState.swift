@@ -2,20 +2,17 @@
 
 internal import VsocProtocol
 
-/// Everything about a region that changes. One lock guards all of it, both ends included: the
-/// sections are short, and a ring at one end often touches the other.
+/// The engines of a region and everybody who waits at them. One lock guards all of it, both ends
+/// included: the sections are short, and a ring at one end often touches the other.
+///
+/// The memory is touched with this lock held, which can mean waiting for a page of it. What must be
+/// known without that is in `RegionLife`.
 struct RegionState {
-  var configuration: RegionConfiguration
-  /// Made when it is first needed, so that a region that nobody uses costs no memory.
+  /// The mapping. Made when it is first needed, so that a region that nobody uses costs no memory.
   var memory: RegionMemory?
   var guest = EndState()
   var host = EndState()
   var sleepers = Sleepers()
-  /// Open handles and other users; the region cannot be destroyed while there are any.
-  var users = 0
-  /// Whether the size is fixed, because somebody may have mapped or written the memory.
-  var isSealed = false
-  var isDestroyed = false
 
   subscript(end: End) -> EndState {
     // Not `get`, which would copy a dozen arrays for a look at one of them.

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Glibc
+package import LinuxSystem
+package import SystemPackage
+package import VsocProtocol
+
+/// The file that holds a region's bytes: a memfd, or a file that outlives the daemon.
+///
+/// Safe to use from any thread. It stays open for as long as somebody keeps it, whatever has become
+/// of the region.
+package final class RegionFile: Sendable {
+  package enum Kind: Hashable, Sendable {
+    /// Its size can be sealed: then nobody who has the descriptor can change it.
+    case memory
+    /// A file of a file system. Whoever may write to it can make it longer.
+    case stored
+  }
+
+  package let kind: Kind
+  package let descriptor: Descriptor
+
+  /// Whether it was there already, with contents of which nobody knows who used them.
+  package let isFound: Bool
+
+  package init(_ descriptor: consuming Descriptor, kind: Kind, isFound: Bool = false) {
+    self.descriptor = descriptor
+    self.kind = kind
+    self.isFound = isFound
+  }
+
+  /// Whether a client that got the descriptor's place in the kernel (FUSE passthrough) could make
+  /// the file longer by writing behind its end.
+  package var canBeGrownByWriters: Bool { kind == .stored }
+
+  /// Fixes the size for good, where that is possible.
+  func fixSize() throws(Errno) {
+    let fd = descriptor.raw
+    if kind == .memory { try SharedMemoryFile.sealSize(of: fd) }
+  }
+
+  /// Changes the size of a file that nobody maps, and tells the readers of its header. The rest of
+  /// what it holds stays.
+  package func resize(to header: RegionHeader) throws(Errno) {
+    try allocate(Int(header.geometry.size))
+    try write(header)
+  }
+
+  /// Gives the file its size; one of a file system gets its blocks as well, so that there is no
+  /// page of it that cannot be stored to later.
+  package func allocate(_ size: Int) throws(Errno) {
+    guard ftruncate(descriptor.raw, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
+    guard kind == .stored else { return }
+    let error = posix_fallocate(descriptor.raw, 0, off_t(size))
+    guard error == 0 else { throw Errno(rawValue: error) }
+  }
+
+  /// Writes the header, but none of what the engines hold.
+  package func write(_ header: RegionHeader) throws(Errno) {
+    try write(header.layoutBytes, at: 0)
+  }
+
+  /// The same and the initial state of the engines, into a file of zeros.
+  package func initialize(_ header: RegionHeader) throws(Errno) {
+    try write(header)
+    try write(header.signalBytes, at: Int(header.geometry.shmSignalOffset))
+  }
+
+  private func write(_ bytes: [UInt8], at offset: Int) throws(Errno) {
+    let count = unsafe bytes.withUnsafeBytes { bytes in
+      unsafe pwrite(descriptor.raw, bytes.baseAddress, bytes.count, off_t(offset))
+    }
+    guard count == bytes.count else { throw count < 0 ? Errno(rawValue: errno) : .ioError }
+  }
+
+  /// Brings what clients have written to the disk, if there is one (fdatasync(2)).
+  package func synchronize() throws(Errno) {
+    guard kind == .stored else { return }
+    guard fdatasync(descriptor.raw) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// The first `count` bytes as they are now.
+  func head(_ count: Int) throws(Errno) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    let read = unsafe bytes.withUnsafeMutableBytes { bytes in
+      unsafe pread(descriptor.raw, bytes.baseAddress, bytes.count, 0)
+    }
+    guard read == count else { throw read < 0 ? Errno(rawValue: errno) : .ioError }
+    return bytes
+  }
+}

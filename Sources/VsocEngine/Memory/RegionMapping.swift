@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LinuxSystem
+package import SystemPackage
+package import VsocProtocol
+
+/// How this process reaches the memory of a region.
+package protocol RegionMapping: Sendable {
+  /// Whether a mapping keeps something else from being let go, so that there is one only while the
+  /// region is in use.
+  var isForUseOnly: Bool { get }
+
+  /// Maps the whole region. May wait for requests of the file system, where `isForUseOnly`: then no
+  /// lock may be held.
+  func map(
+    _ file: RegionFile, of region: UInt32, _ geometry: RegionGeometry
+  ) throws(Errno) -> SharedMapping
+}
+
+/// The file itself is the memory, for everybody who maps it.
+package struct DirectMapping: RegionMapping {
+  package init() {}
+
+  package var isForUseOnly: Bool { false }
+
+  package func map(
+    _ file: RegionFile, of region: UInt32, _ geometry: RegionGeometry
+  ) throws(Errno) -> SharedMapping {
+    try SharedMapping(descriptor: file.descriptor.raw, size: Int(geometry.size))
+  }
+}
+
+/// Where the memory of a mount's regions lives: their files, and the way to map them. The one place
+/// in which the modes of SPEC §8 differ for the engine.
+package final class RegionStorage: Sendable {
+  let files: any RegionFiles
+  private let current: Lock<any RegionMapping>
+
+  package init(
+    files: any RegionFiles = MemoryFiles(), mapping: any RegionMapping = DirectMapping()
+  ) {
+    self.files = files
+    current = Lock(mapping)
+  }
+
+  /// Which it is to be is known once the mount is there; to be set before any region is used.
+  package var mapping: any RegionMapping {
+    get { current.withLock { $0 } }
+    set { current.withLock { $0 = newValue } }
+  }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import LinuxSystem
+package import SystemPackage
+internal import VsocProtocol
+
+/// Uses, the file, the mapping and the size of a region: what of it is there at all.
+extension Region {
+  // MARK: Uses
+
+  /// Counts one more user, during whose use the region cannot be destroyed.
+  ///
+  /// - Parameter touchesMemory: the memory is mapped, which may wait for requests of the file
+  ///   system; no lock may be held then.
+  /// - Throws: ENOENT: the region is gone.
+  package func beginUse(touchesMemory: Bool = true) throws(Errno) {
+    try life.withLock { life throws(Errno) in
+      guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
+      life.users += 1
+    }
+    guard touchesMemory, storage.mapping.isForUseOnly else { return }
+    do throws(Errno) {
+      try mapForUse()
+    } catch {
+      endUse()
+      throw error
+    }
+  }
+
+  package func endUse() {
+    let isUnused = life.withLock { life in
+      life.users -= 1
+      return life.users == 0
+    }
+    if isUnused, storage.mapping.isForUseOnly { unmapAfterUse() }
+  }
+
+  /// Maps the memory for as long as there are users. If several do so at once, one mapping stays.
+  private func mapForUse() throws(Errno) {
+    guard state.withLock({ $0.memory == nil }) else { return }
+    let (file, geometry) = try life.withLock { life throws(Errno) in
+      let file = try self.file(&life)
+      life.mappingsForUse += 1
+      return (file, life.configuration.geometry)
+    }
+    let mapping: SharedMapping
+    do throws(Errno) {
+      mapping = try storage.mapping.map(file, of: index, geometry)
+    } catch {
+      life.withLock { $0.mappingsForUse -= 1 }
+      throw error
+    }
+    mapping.afterUnmap = { [weak self] in self?.life.withLock { $0.mappingsForUse -= 1 } }
+    let memory = RegionMemory(mapping, geometry)
+    state.withLock { state in
+      if state.memory == nil { state.memory = memory }
+    }
+  }
+
+  /// A user that comes while the last one goes finds the mapping, or makes a new one: both look
+  /// under the lock that guards it.
+  private func unmapAfterUse() {
+    let memory = state.withLock { state -> RegionMemory? in
+      guard life.withLock({ $0.users == 0 }) else { return nil }
+      return state.memory.take()
+    }
+    // Threads that slept on words of it keep it mapped until they look.
+    if memory != nil { watcher.collect() }
+  }
+
+  // MARK: The file and the mapping
+
+  /// The region's file, made if this is the first use of it. Under the lock of `life`.
+  private func file(_ life: inout RegionLife) throws(Errno) -> RegionFile {
+    if let file = life.file { return file }
+    guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
+    let file = try storage.files.file(for: header(life.configuration))
+    life.file = file
+    // What was there before this daemon may have been used.
+    if file.isFound { life.isSealed = true }
+    return file
+  }
+
+  /// Makes the file together with the region.
+  func makeFile() throws(Errno) {
+    try life.withLock { life throws(Errno) in _ = try self.file(&life) }
+  }
+
+  /// The mapping. Under the lock of `state`.
+  func memory(_ state: inout RegionState) throws(Errno) -> RegionMemory {
+    if let memory = state.memory { return memory }
+    let mapping = storage.mapping
+    guard !mapping.isForUseOnly else { throw .operationNotSupportedByDevice }
+    let (file, geometry) = try life.withLock { life throws(Errno) in
+      (try self.file(&life), life.configuration.geometry)
+    }
+    let memory = RegionMemory(try mapping.map(file, of: index, geometry), geometry)
+    state.memory = memory
+    return memory
+  }
+
+  /// Fixes the size and gives the file, to be mapped by others.
+  @discardableResult
+  package func seal() throws(Errno) -> RegionFile {
+    try life.withLock { life throws(Errno) in
+      let file = try self.file(&life)
+      if !life.isSealed {
+        try file.fixSize()
+        life.isSealed = true
+      }
+      return file
+    }
+  }
+
+  /// The same with the mapping.
+  package func sealedMemory() throws(Errno) -> RegionMemory {
+    try seal()
+    return try state.withLock { state throws(Errno) in try self.memory(&state) }
+  }
+
+  /// The file if there is one.
+  package var currentFile: RegionFile? { life.withLock { $0.file } }
+
+  /// Whether the size is fixed for good.
+  package var isSealed: Bool { life.withLock { $0.isSealed } }
+
+  // MARK: Size and end
+
+  /// Changes the size, and gives the geometry that there was.
+  ///
+  /// - Throws: EPERM once it is fixed; EBUSY while this process has mapped what must not shrink.
+  func resize(to geometry: RegionGeometry) throws(Errno) -> RegionGeometry {
+    guard storage.mapping.isForUseOnly else { return try replaceFile(geometry) }
+    return try life.withLock { life throws(Errno) in
+      try Self.checkResizable(life)
+      guard life.mappingsForUse == 0 else { throw .resourceBusy }
+      var configuration = life.configuration
+      configuration.geometry = geometry
+      try life.file?.resize(to: self.header(configuration))
+      swap(&life.configuration, &configuration)
+      return configuration.geometry
+    }
+  }
+
+  private static func checkResizable(_ life: RegionLife) throws(Errno) {
+    guard !life.isSealed else { throw .notPermitted }
+    guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
+  }
+
+  /// Gives the region a new file, so that whoever still looks at the old one finds it as it was.
+  private func replaceFile(_ geometry: RegionGeometry) throws(Errno) -> RegionGeometry {
+    try update { state, _ throws(Errno) in
+      try self.life.withLock { life throws(Errno) in
+        try Self.checkResizable(life)
+        var configuration = life.configuration
+        configuration.geometry = geometry
+        if life.file != nil {
+          let file = try self.storage.files.replacement(for: self.header(configuration))
+          if let old = state.memory {
+            let new = RegionMemory(
+              try self.storage.mapping.map(file, of: self.index, geometry), geometry)
+            new.adoptEngines(of: old)
+            state.memory = new
+          }
+          life.file = file
+        }
+        swap(&life.configuration, &configuration)
+        return configuration.geometry
+      }
+    }
+  }
+
+  /// Marks the region destroyed. EBUSY while it has users.
+  func markDestroyed() throws(Errno) {
+    try life.withLock { life throws(Errno) in
+      guard life.users == 0, life.mappingsForUse == 0 else { throw .resourceBusy }
+      life.isDestroyed = true
+      life.file = nil
+    }
+  }
+
+  /// Lets the mapping go, whoever may still want it.
+  func unmap() {
+    let memory = state.withLock { $0.memory.take() }
+    if memory != nil { watcher.collect() }
+  }
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a region is, and whether it is in use. Guarded by a lock of its own, inside which nothing is
+/// waited for: names and attributes are told even while a thread that touches the memory waits for
+/// a page of it, and what it waits for may be just such an answer.
+struct RegionLife {
+  var configuration: RegionConfiguration
+  /// Made when it is first needed, unless all files are made at once.
+  var file: RegionFile?
+  /// Open handles and other users; the region cannot be destroyed while there are any.
+  var users = 0
+  /// Mappings for use only that there are, or that are being made or undone.
+  var mappingsForUse = 0
+  /// Whether the size is fixed, because somebody may have mapped or written the memory.
+  var isSealed = false
+  var isDestroyed = false
+}
