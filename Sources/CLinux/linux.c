@@ -140,13 +140,16 @@ int vsocfs_open_place(const char *directory) {
 int vsocfs_pipe(int ends[2]) { return or_errno(pipe2(ends, O_CLOEXEC)); }
 
 int vsocfs_spawn_session(const char *path, char *const *arguments, char *const *environment,
-                         int inherited) {
+                         const int *inherited, int count) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   pid_t pid;
   posix_spawn_file_actions_init(&actions);
-  /* Onto itself: this is how posix_spawn clears close-on-exec. */
-  int error = posix_spawn_file_actions_adddup2(&actions, inherited, inherited);
+  int error = 0;
+  for (int i = 0; i < count && !error; i++)
+    /* Onto itself: this is how posix_spawn clears close-on-exec. */
+    if (inherited[i] >= 0)
+      error = posix_spawn_file_actions_adddup2(&actions, inherited[i], inherited[i]);
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
   if (!error) error = posix_spawn(&pid, path, &actions, &attributes, arguments, environment);

@@ -71,10 +71,10 @@ int vsocfs_open_place(const char *directory);
 
 /* pipe2(2), close-on-exec: not in the module. */
 int vsocfs_pipe(int ends[2]);
-/* posix_spawn(3) of `path` in a session of its own, with `inherited` open in it: the pid, or
- * -errno. POSIX_SPAWN_SETSID is not in the module. */
+/* posix_spawn(3) of `path` in a session of its own, with the `inherited` descriptors open in it
+ * (negative ones are passed over): the pid, or -errno. POSIX_SPAWN_SETSID is not in the module. */
 int vsocfs_spawn_session(const char *path, char *const *arguments, char *const *environment,
-                         int inherited);
+                         const int *inherited, int count);
 /* waitpid(2) for its end: the exit status, 128 plus the signal that ended it, or -errno. The
  * macros that take a status apart are not in the module. */
 int vsocfs_wait_for_exit(int pid);

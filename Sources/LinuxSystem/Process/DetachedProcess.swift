@@ -48,9 +48,9 @@ package enum DetachedProcess {
     defer { unsafe free(added) }
     unsafe arguments.insert(added, at: min(1, arguments.count))
     unsafe arguments.append(nil)
-    let fd = inherited.raw
+    var fd = inherited.raw
     return try check {
-      unsafe vsocfs_spawn_session("/proc/self/exe", &arguments, environ, fd)
+      unsafe vsocfs_spawn_session("/proc/self/exe", &arguments, environ, &fd, 1)
     }
   }
 
