@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Glibc
+internal import LinuxSystem
 
-exit(Program.run(arguments: Array(CommandLine.arguments.dropFirst())))
+let arguments = Array(CommandLine.arguments.dropFirst())
+ConnectionGuard.runIfAsked(by: arguments)
+exit(Program.run(arguments: arguments))

@@ -87,4 +87,29 @@ int vsocfs_detach_standard_streams(void);
  * sockaddr_un is a tuple of 108 in Swift. 0 or -errno. */
 int vsocfs_send_datagram(const char *path, const char *text);
 
+/*
+ * The end of a process as another one sees it (guard.c): a robust mutex in shared memory, held by a
+ * thread that does nothing else. The kernel gives it up at the very beginning of that thread's end,
+ * before the address space is taken down, the descriptors are closed or a pidfd says anything.
+ */
+enum { VSOCFS_LIFELINE_SIZE = 4096 };
+void vsocfs_lifeline_init(void *lifeline);
+/* By the thread that held it, or that will hold it until it ends. */
+void vsocfs_lifeline_hold(void *lifeline);
+void vsocfs_lifeline_let_go(void *lifeline);
+/* Waits until nobody holds it: 0 if it was let go, -EOWNERDEAD if its holder has ended. */
+int vsocfs_lifeline_wait(void *lifeline);
+
+/* Keeps the kernel from waiting for the threads of this process, for a core dump, before any of them
+ * ends: prctl(2) is variadic. 0 or -errno. */
+int vsocfs_refuse_core_dumps(void);
+
+/* The minor number of the device that is mounted at `directory`, whose major one is 0 as that of
+ * every FUSE mount, or -errno. The file system is not asked: its daemon may be dead. */
+int vsocfs_mounted_device(const char *directory);
+
+/* What a guard does, from its first instruction to its last: see ConnectionGuard. `abort_file` is
+ * the connection's in fusectl, or -1. */
+_Noreturn void vsocfs_guard(const char *mount_point, int device, int lifeline, int abort_file);
+
 #endif

@@ -22,6 +22,8 @@ package struct SharedMemoryFile: ~Copyable, Sendable {
     try check { vsocfs_memfd_seal_size(descriptor) }
   }
 
-  /// Gives the descriptor to somebody who will close it.
-  package consuming func release() -> Descriptor { descriptor }
+  /// Gives the descriptor to somebody who needs nothing else of it.
+  package consuming func takeDescriptor() -> Descriptor {
+    descriptor
+  }
 }

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+_Static_assert(sizeof(pthread_mutex_t) <= VSOCFS_LIFELINE_SIZE, "the mutex has a page");
+
+void vsocfs_lifeline_init(void *lifeline) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(lifeline, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+}
+
+void vsocfs_lifeline_hold(void *lifeline) { pthread_mutex_lock(lifeline); }
+
+void vsocfs_lifeline_let_go(void *lifeline) { pthread_mutex_unlock(lifeline); }
+
+int vsocfs_lifeline_wait(void *lifeline) {
+  int error = pthread_mutex_lock(lifeline);
+  if (error == EOWNERDEAD) pthread_mutex_consistent(lifeline);
+  if (error == 0 || error == EOWNERDEAD) pthread_mutex_unlock(lifeline);
+  return -error;
+}
+
+int vsocfs_refuse_core_dumps(void) { return prctl(PR_SET_DUMPABLE, 0) ? -errno : 0; }
+
+int vsocfs_mounted_device(const char *directory) {
+  struct statx status;
+  int place = open(directory, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (place < 0) return -errno;
+  int result = statx(place, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &status) ? -errno : 0;
+  close(place);
+  if (result) return result;
+  return status.stx_dev_major == 0 ? (int)status.stx_dev_minor : -ENODEV;
+}
+
+static void end_connection(const char *mount_point, int device, int abort_file) {
+  /* The file goes with its connection, not with the number: it never means another one. */
+  if (abort_file >= 0 && write(abort_file, "1", 1) == 1) return;
+  /* Says EBUSY while somebody uses the mount, and has done it all the same. */
+  if (vsocfs_mounted_device(mount_point) == device)
+    umount2(mount_point, MNT_FORCE | UMOUNT_NOFOLLOW);
+}
+
+_Noreturn void vsocfs_guard(const char *mount_point, int device, int lifeline, int abort_file) {
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, NULL);
+  prctl(PR_SET_NAME, "vsocfs-guard");
+  void *memory = mmap(NULL, VSOCFS_LIFELINE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, lifeline, 0);
+  if (memory == MAP_FAILED) _exit(1);
+  /* Whatever else is open belongs to somebody who may wait for its end, and a directory to stand in
+   * would keep a file system from being unmounted. */
+  if (vsocfs_detach_standard_streams() || chdir("/")) _exit(1);
+  if (abort_file >= 0) abort_file = dup2(abort_file, 3);
+  close_range(abort_file < 0 ? 3 : 4, ~0u, 0);
+  if (vsocfs_lifeline_wait(memory) == -EOWNERDEAD)
+    end_connection(mount_point, device, abort_file);
+  _exit(0);
+}
