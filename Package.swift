@@ -97,7 +97,8 @@ let package = Package(
       ["VsocProtocol", "CVsocABI", "LinuxSystem", "TestSupport", system]),
     testTarget(
       "VsocEngineTests", ["VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", system]),
-    testTarget("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
+    testTarget(
+      "LinuxSystemTests", ["LinuxSystem", "CLinux", "TestSupport", "CMountTesting", system]),
     testTarget("FuseSessionTests", ["FuseSession", "LinuxSystem", "TestSupport", system]),
     // The whole file system, with the test in the place of the kernel.
     testTarget(
@@ -116,7 +117,7 @@ let package = Package(
       cSettings: cSettings),
     .target(name: "CMountTesting", path: "Tests/CMountTesting", cSettings: cSettings),
     .testTarget(
-      name: "MountTests", dependencies: ["CMountTesting"], exclude: ["Scripts"],
+      name: "MountTests", dependencies: ["CMountTesting", "TestSupport"], exclude: ["Scripts"],
       swiftSettings: swiftSettings),
   ],
   cLanguageStandard: .gnu17,

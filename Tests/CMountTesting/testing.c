@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -37,6 +38,30 @@ int32_t mt_spawn(const char *path, char *const *arguments, char *const *environm
   close_range(3, ~0u, 0);
   execve(path, arguments, environment);
   _exit(127);
+}
+
+int32_t mt_fork(void (*body)(void *), void *argument) {
+  int done = eventfd(0, EFD_CLOEXEC);
+  if (done < 0) return -errno;
+  uint64_t one = 1;
+  pid_t parent = getpid(), pid = fork();
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(126);
+    body(argument);
+    if (write(done, &one, sizeof one) < 0) _exit(126);
+    /* Whoever waits for the end of something shall not wait for this process. */
+    close_range(3, ~0u, 0);
+    while (1) pause();
+  }
+  int32_t result = or_errno(pid);
+  if (pid > 0 && mt_readable(done, 10000) != 1) {
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    result = -ETIMEDOUT;
+  }
+  close(done);
+  return result;
 }
 
 int mt_wait(int32_t pid, int milliseconds, int *status) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the mount tests need of the system and Swift's Glibc module lacks: processes that are
+ * What tests need of the system and Swift's Glibc module lacks: processes that are
  * waited for with a deadline, a NOTIFY_SOCKET, umount2. Everything returns -errno on failure, and
  * nothing waits longer than it is told.
  */
@@ -14,6 +14,10 @@
  * the thread that started it ends. The pid. */
 int32_t mt_spawn(const char *path, char *const *arguments, char *const *environment, int input,
                  int output, int error, int death_signal);
+
+/* A child that calls a C function, and then does nothing until it is killed: the pid, once the
+ * function has returned. It dies with the thread that started it. */
+int32_t mt_fork(void (*body)(void *), void *argument);
 
 /* Waits until the child ends: 1 and its wait status, or 0 at the deadline. */
 int mt_wait(int32_t pid, int milliseconds, int *status);

@@ -2,29 +2,18 @@
 
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 /// The programs that the tests run.
 enum Programs {
-  /// The directory of this build, where the test bundle and the products are.
-  private static let buildDirectory: String = {
-    var buffer = [CChar](repeating: 0, count: 4096)
-    let length = unsafe readlink("/proc/self/exe", &buffer, buffer.count - 1)
-    let executable = String(
-      decoding: buffer.prefix(max(length, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    // A helper may run the bundle, which is then named by an argument.
-    let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") && $0.hasPrefix("/") }
-    let path = executable.hasSuffix(".xctest") ? executable : bundle ?? executable
-    return String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-  }()
-
   private static let sourceDirectory: String = {
     // This file is Tests/MountTests/Support/Programs.swift.
     "/" + "\(#filePath)".split(separator: "/").dropLast(4).joined(separator: "/")
   }()
 
-  static var daemon: String { buildDirectory + "/vsocfs" }
-  static var client: String { buildDirectory + "/vsoc-client" }
+  static var daemon: String { BuildDirectory.path + "/vsocfs" }
+  static var client: String { BuildDirectory.path + "/vsoc-client" }
 
   static func script(_ name: String) -> String {
     sourceDirectory + "/Tests/MountTests/Scripts/" + name
@@ -34,7 +23,7 @@ enum Programs {
   static func client32() throws -> String {
     try compiled32.withLock { path in
       if let path { return path }
-      let result = buildDirectory + "/vsoc-client32"
+      let result = BuildDirectory.path + "/vsoc-client32"
       let sources = sourceDirectory + "/Tests/Clients/vsoc-client"
       let compiler = try ChildProcess(
         "/usr/bin/env",
