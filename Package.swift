@@ -71,7 +71,7 @@ let package = Package(
       "VsocFileSystem",
       [
         "VsocConfiguration", "VsocEngine", "VsocProtocol", "FuseSession", "LinuxSystem",
-        "CVsocABI", system, logging,
+        "CLinux", "CVsocABI", system, logging,
       ]),
     .executableTarget(
       name: "vsocfs",

@@ -12,24 +12,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* The wire structures as far as they are looked at here (kernel header linux/fuse.h; restated
- * because Debian 12's copy of it does not have the passthrough fields yet). */
-struct wire_in_header {
-  uint32_t len;
-  uint32_t opcode;
-  uint64_t unique;
-  uint64_t nodeid;
-  uint32_t uid, gid, pid, padding;
-};
-struct wire_init_in {
-  uint32_t major, minor, max_readahead, flags, flags2;
-};
-struct wire_out_header {
-  uint32_t len;
-  int32_t error;
-  uint64_t unique;
-};
-enum { WIRE_INIT_OPCODE = 26 };
+#include "wire.h"
+
 enum { INIT_OUT_FLAGS = 12, INIT_OUT_FLAGS2 = 32, INIT_OUT_STACK_DEPTH = 36, INIT_OUT_END = 40 };
 #define WIRE_INIT_EXT (1u << 30)
 #define WIRE_PASSTHROUGH_FLAGS2 (1u << 5) /* bit 37 of the 64-bit flags */
@@ -55,7 +39,7 @@ static void note_init(struct vsocfs_fuse_channel *channel, const void *buf, size
   __atomic_store_n(&channel->init_seen, true, __ATOMIC_RELEASE);
 }
 
-static ssize_t channel_read(int fd, void *buf, size_t len, void *userdata) {
+ssize_t vsocfs_fuse_channel_read(int fd, void *buf, size_t len, void *userdata) {
   ssize_t n = read(fd, buf, len);
   if (n > 0) note_init(userdata, buf, (size_t)n);
   /* The connection was aborted in the middle of a read: its end like any other, of which libfuse
@@ -79,18 +63,22 @@ static void or_word(unsigned char *at, uint32_t bits) {
 /* Passthrough has to be asked for in the INIT reply; OR-ing is harmless where libfuse did it. */
 static void ask_for_passthrough(struct vsocfs_fuse_channel *channel, struct iovec *iov, int count) {
   struct wire_out_header out;
-  if (!channel->want_passthrough || !init_seen(channel)) return;
+  if (!vsocfs_fuse_passthrough_offered(channel)) return;
   if (vsocfs_fuse_passthrough_granted(channel)) return;
   if (count < 2 || iov[0].iov_len < sizeof out || iov[1].iov_len < INIT_OUT_END) return;
   memcpy(&out, iov[0].iov_base, sizeof out);
   if (out.unique != channel->init_unique || out.error != 0) return;
-  if (!(channel->init_flags & ((uint64_t)WIRE_PASSTHROUGH_FLAGS2 << 32))) return;
   unsigned char *init = iov[1].iov_base;
   const uint32_t one = 1;
   or_word(init + INIT_OUT_FLAGS, WIRE_INIT_EXT);
   or_word(init + INIT_OUT_FLAGS2, WIRE_PASSTHROUGH_FLAGS2);
   memcpy(init + INIT_OUT_STACK_DEPTH, &one, sizeof one);
   __atomic_store_n(&channel->passthrough_granted, true, __ATOMIC_RELEASE);
+}
+
+bool vsocfs_fuse_passthrough_offered(const struct vsocfs_fuse_channel *channel) {
+  return channel->want_passthrough && init_seen(channel) &&
+         channel->init_flags & ((uint64_t)WIRE_PASSTHROUGH_FLAGS2 << 32);
 }
 
 bool vsocfs_fuse_passthrough_granted(const struct vsocfs_fuse_channel *channel) {
@@ -112,7 +100,7 @@ struct fuse_session *vsocfs_fuse_session_new(int argc, char **argv,
 }
 
 int vsocfs_fuse_session_attach(struct fuse_session *session, int fd) {
-  static const struct fuse_custom_io io = {.writev = channel_writev, .read = channel_read};
+  static const struct fuse_custom_io io = {.writev = channel_writev, .read = vsocfs_fuse_channel_read};
   return fuse_session_custom_io(session, &io, fd);
 }
 

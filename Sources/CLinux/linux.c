@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -43,6 +44,8 @@ int vsocfs_memfd_seal_size(int fd) {
 void vsocfs_touch(void *page) { __atomic_fetch_or((unsigned char *)page, 0, __ATOMIC_RELAXED); }
 
 int vsocfs_eventfd(void) { return or_errno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+int vsocfs_semaphore(void) { return or_errno(eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE)); }
 
 int vsocfs_timerfd_monotonic(void) {
   return or_errno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
@@ -136,6 +139,14 @@ void vsocfs_thread_name(const char *name) { pthread_setname_np(pthread_self(), n
 int vsocfs_open_place(const char *directory) {
   return or_errno(open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
+
+int vsocfs_open_for_mapping(const char *path) {
+  return or_errno(open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+}
+
+int vsocfs_thread_id(void) { return (int)syscall(SYS_gettid); }
+
+int vsocfs_become_io_flusher(void) { return or_errno(prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0)); }
 
 int vsocfs_pipe(int ends[2]) { return or_errno(pipe2(ends, O_CLOEXEC)); }
 

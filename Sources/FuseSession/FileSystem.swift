@@ -36,6 +36,12 @@ package protocol FileSystem: AnyObject, Sendable {
   func releaseDirectory(_ request: consuming Request<Answer.Nothing>, handle: UInt64)
   func getStatistics(_ request: consuming Request<Answer.Statistics>)
 
+  /// What has been written to an open file is to be safe on its disk, if it has one.
+  func synchronize(_ request: consuming Request<Answer.Nothing>, handle: UInt64)
+
+  /// Whether a thread of this process waits for what it asks of its own mount: then its request is
+  /// answered without waiting for a thread to be free.
+  func waitsItself(_ thread: Int32) -> Bool
   /// The caller of a request got a signal; see `Request.reportInterrupt`. Called with locks of
   /// libfuse held: nothing may be answered from here.
   func interrupted(_ token: UInt64)
@@ -52,6 +58,9 @@ package struct OpenFlags: OptionSet, Sendable {
   package static let nonBlocking = OpenFlags(rawValue: 0o4000)
   package static let append = OpenFlags(rawValue: 0o2000)
   private static let accessMask: Int32 = 0o3
+
+  /// O_WRONLY or O_RDWR.
+  package var isWritable: Bool { rawValue & Self.accessMask != 0 }
 
   /// O_WRONLY: neither reads nor mappings are possible.
   package var isWriteOnly: Bool { rawValue & Self.accessMask == 1 }

@@ -5,6 +5,15 @@ internal import CFuseIO
 internal import Glibc
 internal import SystemPackage
 
+/// Bytes that one request for pages may carry, and that any may.
+private let maximumPayload: UInt32 = 128 << 10
+private let greatestPayload: UInt32 = 1 << 20
+
+/// The file system's number of an open file: a handle for pages has more in it.
+private func fileHandle(of file: UnsafeMutablePointer<fuse_file_info>) -> UInt64 {
+  vsocfs_fuse_handle(unsafe file.pointee.fh)
+}
+
 /// libfuse's operation table: each entry makes a typed request and hands it on. The closures are
 /// called by the session's workers, and hold nothing.
 extension Session {
@@ -19,7 +28,7 @@ extension Session {
   }
 
   private static func addConnection(to operations: inout fuse_lowlevel_ops) {
-    unsafe operations.`init` = { _, connection in
+    unsafe operations.`init` = { userdata, connection in
       guard let connection = unsafe connection else { return }
       // Requests are read into memory and answered from it: splicing them costs more than it saves
       // for what little goes through the daemon.
@@ -28,6 +37,17 @@ extension Session {
       // With it, an open with O_TRUNC makes the kernel take the file for empty: a write is then one
       // beyond its end, for which the kernel locks everybody else's writes out until it returns.
       unsafe connection.pointee.want &= ~UInt32(FUSE_CAP_ATOMIC_O_TRUNC)
+      // Pages are memory here: a time that differs from the kernel's own does not make them stale.
+      unsafe connection.pointee.want &= ~UInt32(FUSE_CAP_AUTO_INVAL_DATA)
+      guard let channel = unsafe userdata?.assumingMemoryBound(to: vsocfs_fuse_channel.self) else {
+        return
+      }
+      // Without passthrough each worker has room for whole requests in locked memory.
+      if unsafe !vsocfs_fuse_passthrough_offered(channel) {
+        unsafe connection.pointee.max_write = min(connection.pointee.max_write, maximumPayload)
+      }
+      unsafe channel.pointee.max_payload = min(
+        connection.pointee.max_write, greatestPayload)
     }
     unsafe operations.statfs = { raw, _ in
       unsafe Session.of(raw!).fileSystem.getStatistics(Request(raw!))
@@ -106,30 +126,33 @@ extension Session {
     // conversion must not end the daemon.
     unsafe operations.read = { raw, _, size, offset, file in
       unsafe Session.of(raw!).fileSystem.read(
-        Request(raw!), handle: file!.pointee.fh, offset: UInt64(bitPattern: Int64(offset)),
+        Request(raw!), handle: fileHandle(of: file!), offset: UInt64(bitPattern: Int64(offset)),
         size: size, flags: OpenFlags(rawValue: file!.pointee.flags))
     }
     unsafe operations.write = { raw, _, bytes, size, offset, file in
       unsafe Session.of(raw!).fileSystem.write(
-        Request(raw!), handle: file!.pointee.fh, offset: UInt64(bitPattern: Int64(offset)),
+        Request(raw!), handle: fileHandle(of: file!), offset: UInt64(bitPattern: Int64(offset)),
         bytes: UnsafeRawBufferPointer(start: bytes, count: size),
         flags: OpenFlags(rawValue: file!.pointee.flags))
     }
     unsafe operations.release = { raw, _, file in
-      unsafe Session.of(raw!).fileSystem.release(Request(raw!), handle: file!.pointee.fh)
+      unsafe Session.of(raw!).fileSystem.release(Request(raw!), handle: fileHandle(of: file!))
+    }
+    unsafe operations.fsync = { raw, _, _, file in
+      unsafe Session.of(raw!).fileSystem.synchronize(Request(raw!), handle: fileHandle(of: file!))
     }
     unsafe operations.ioctl = { raw, _, number, argument, file, _, input, inputSize, outputSize in
       let command = ControlCommand(
         number: number, argument: UInt64(UInt(bitPattern: argument)), outputSize: outputSize)
       unsafe Session.of(raw!).fileSystem.control(
-        Request(raw!), handle: file!.pointee.fh, command: command,
+        Request(raw!), handle: fileHandle(of: file!), command: command,
         input: UnsafeRawBufferPointer(start: input, count: inputSize))
     }
     unsafe operations.poll = { raw, _, file, handle in
       let session = unsafe Session.of(raw!)
       let events = unsafe PollEvents(rawValue: file!.pointee.poll_events)
       session.fileSystem.poll(
-        unsafe Request(raw!), handle: unsafe file!.pointee.fh, events: events,
+        unsafe Request(raw!), handle: unsafe fileHandle(of: file!), events: events,
         pollHandle: unsafe handle.map { unsafe PollHandle($0, session) })
     }
   }
@@ -140,11 +163,12 @@ extension Session {
     }
     unsafe operations.readdir = { raw, _, size, offset, file in
       unsafe Session.of(raw!).fileSystem.readDirectory(
-        Request(raw!), handle: file!.pointee.fh, offset: UInt64(bitPattern: Int64(offset)),
+        Request(raw!), handle: fileHandle(of: file!), offset: UInt64(bitPattern: Int64(offset)),
         size: size)
     }
     unsafe operations.releasedir = { raw, _, file in
-      unsafe Session.of(raw!).fileSystem.releaseDirectory(Request(raw!), handle: file!.pointee.fh)
+      unsafe Session.of(raw!).fileSystem.releaseDirectory(
+        Request(raw!), handle: fileHandle(of: file!))
     }
   }
 }

@@ -118,6 +118,24 @@ extension Request where Answer == FuseSession.Answer.Opened {
     reply(handle, UInt32(VSOCFS_FOPEN_PASSTHROUGH), backing.id)
   }
 
+  /// As before, but only mappings: reads and writes come here.
+  package consuming func reply(handle: UInt64, mappingsOf backing: borrowing BackingFile) -> Bool {
+    reply(handle, UInt32(VSOCFS_FOPEN_PASSTHROUGH | VSOCFS_FOPEN_DIRECT_IO), backing.id)
+  }
+
+  /// The kernel's page cache is the memory of the file; what it does not have it reads from
+  /// `descriptor`, and what was changed it writes back there, without the file system.
+  ///
+  /// - Parameter descriptor: open until the handle is released.
+  package consuming func reply(handle: UInt64, pagesOf descriptor: Int32) -> Bool {
+    let paged = vsocfs_fuse_paged_handle(handle, descriptor)
+    guard paged != 0 else {
+      fail(.tooManyOpenFilesInSystem)
+      return false
+    }
+    return reply(paged, UInt32(VSOCFS_FOPEN_KEEP_CACHE | VSOCFS_FOPEN_NOFLUSH), 0)
+  }
+
   private consuming func reply(_ handle: UInt64, _ flags: UInt32, _ backing: Int32) -> Bool {
     var out = vsocfs_fuse_open_out(fh: handle, open_flags: flags, backing_id: backing)
     let raw = unsafe finish()

@@ -9,18 +9,21 @@ package import SystemPackage
 
 /// A connection to the kernel, or to a test that plays it, and the threads that serve it.
 ///
-/// Workers block in read(2) on the connection; each carries a request to the file system, which never
-/// makes it wait, and comes back. They end when the connection does: by umount(2), by `abort`, or when the other end of a
-/// socket closes. The session lives until the last poll handle and backing file is gone.
+/// Workers block in read(2) on the connection, and end when that does: by umount(2), by `abort`, or when
+/// the other end of a socket closes. How many there are is said in `Service`. The session lives until
+/// the last poll handle and backing file is gone.
 @safe
 package final class Session: @unchecked Sendable {
   let fileSystem: any FileSystem
-  private let raw: OpaquePointer
-  private let channel: UnsafeMutablePointer<vsocfs_fuse_channel>
+  let raw: OpaquePointer
+  let channel: UnsafeMutablePointer<vsocfs_fuse_channel>
   private let mountPoint = Lock<String?>(nil)
-  private let pool = WorkerPool()
+  let pool = WorkerPool()
   private let notifier = Notifier()
-  private let ended: @Sendable () -> Void
+  let ended: @Sendable () -> Void
+
+  /// What a request carries at least: before anything was agreed on.
+  private static let smallestPayload = 4096
 
   /// - Parameters:
   ///   - options: mount options for libfuse, as after `-o`.
@@ -87,24 +90,29 @@ package final class Session: @unchecked Sendable {
     guard result == 0 else { throw SessionError(Errno(rawValue: -result).description) }
   }
 
-  /// Starts the threads that serve the connection until it ends: so many at first, more while
-  /// requests come faster than those can serve them.
-  package func start(_ size: WorkerPoolSize) throws(Errno) {
-    pool.start(size)
-    for number in 0..<size.minimum {
-      pool.begin()
-      do throws(Errno) {
-        try startWorker(isPermanent: true)
-      } catch {
-        _ = pool.end()
-        if number == 0 { throw error }
-      }
+  /// Answers INIT, in the calling thread: what the kernel can do is known then.
+  ///
+  /// - Throws: an error if there is no connection.
+  package func negotiate() throws(Errno) {
+    let room = try RequestRoom(payload: Self.smallestPayload)
+    while unsafe channel.pointee.max_payload == 0 {
+      let length = unsafe room.receive(channel, descriptor)
+      if length == -EINTR { continue }
+      guard length > 0 else { throw .brokenPipe }
+      unsafe vsocfs_fuse_process(raw, room.request, length)
     }
   }
 
-  private func startWorker(isPermanent: Bool) throws(Errno) {
-    try Thread.start(name: "vsoc-fuse") { [self] in work(isPermanent: isPermanent) }
+  /// Starts the threads that serve the connection until it ends.
+  package func start(_ service: Service) throws(Errno) {
+    switch service {
+    case .adaptive(let size): try startAdapting(size)
+    case .listening(let threads): try startListening(threads)
+    }
   }
+
+  /// Whether there are threads that serve the connection.
+  package var isServed: Bool { !pool.isEmpty }
 
   func notifyLater(_ handle: PollHandle) {
     if let notifier { notifier.add(handle) } else { handle.notify() }
@@ -123,38 +131,6 @@ package final class Session: @unchecked Sendable {
   package func abort() throws(Errno) {
     guard let path = mountPoint.withLock({ $0.take() }) else { throw .invalidArgument }
     try check { unsafe vsocfs_umount_abort(path) }
-  }
-
-  private func work(isPermanent: Bool) {
-    var buffer = unsafe fuse_buf()
-    var load = WorkerLoad(isPermanent: isPermanent)
-    while true {
-      let start = MonotonicInstant.now
-      let length = unsafe fuse_session_receive_buf(raw, &buffer)
-      if length == -EINTR { continue }
-      if length <= 0 { break }
-      let isTurn = pool.isTurn(of: unsafe Self.caller(of: buffer))
-      load.received(isTurn: isTurn, waitingFrom: start)
-      if pool.begin(for: load.need) {
-        do throws(Errno) {
-          try startWorker(isPermanent: false)
-        } catch {
-          // Those that there are do it alone.
-          _ = pool.end()
-        }
-      }
-      unsafe fuse_session_process_buf(raw, &buffer)
-      if load.isIdle, !isPermanent { break }
-    }
-    unsafe free(buffer.mem)
-    if pool.end() { ended() }
-  }
-
-  /// The thread that made the request in the buffer (`fuse_in_header.pid`).
-  private static func caller(of buffer: fuse_buf) -> UInt32 {
-    let (offset, headerSize) = (32, 40)
-    guard unsafe buffer.size >= headerSize, let header = unsafe buffer.mem else { return 0 }
-    return unsafe header.load(fromByteOffset: offset, as: UInt32.self)
   }
 
   func droppedRequest() {

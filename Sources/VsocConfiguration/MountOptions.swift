@@ -6,6 +6,8 @@ package enum PassthroughMode: String, Hashable, Sendable {
   case auto
   /// Passthrough or no mount.
   case on
+  /// The page cache of the mount's own files.
+  case off
 }
 
 /// What `-o` lists say, as fstab would have it. Where an option is given twice, the last counts.
@@ -75,7 +77,6 @@ struct MountOptions: Hashable, Sendable {
     case "mode": mode = try Value.mode(value)
     case "fsname": sourceName = value
     case "passthrough":
-      if value == "off" { throw ValueProblem("off: the page-cache mode is not supported yet") }
       guard let mode = PassthroughMode(rawValue: value) else {
         throw ValueProblem("\(quoted(value)) is none of auto, on, off")
       }

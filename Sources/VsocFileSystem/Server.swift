@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CLinux
 internal import FuseSession
 internal import Glibc
 package import LinuxSystem
@@ -14,12 +15,18 @@ internal import VsocProtocol
 package final class Server: Sendable {
   /// No request waits in a worker, so that one serves any number of clients, unless they are busy.
   private static let workers = WorkerPoolSize(minimum: 1, maximum: 4)
+  /// With pages to be served, requests do wait for others: see `ListeningPool`.
+  private static let listeners = 8
 
   package let engine: Engine
+  private let passthrough: PassthroughMode
+  private let isReadOnly: Bool
   private let fileSystem: VsocFileSystem
   private let interrupts: InterruptQueue
   private let session: Session
   private let ended: Ended
+  /// In page-cache mode, from before anything is mapped until the connection has ended.
+  private let connectionGuard = Lock<ConnectionGuard?>(nil)
 
   /// Raised by the last worker.
   private final class Ended: Sendable {
@@ -30,6 +37,9 @@ package final class Server: Sendable {
 
   /// - Throws: an error whose description is one line.
   package init(_ configuration: MountConfiguration) throws {
+    passthrough = configuration.passthrough
+    isReadOnly = configuration.isReadOnly
+    let isPrivileged = geteuid() == 0
     engine = try Engine(sizeCap: configuration.sizeCap)
     try engine.create(configuration.regions)
     interrupts = try InterruptQueue()
@@ -44,37 +54,58 @@ package final class Server: Sendable {
     let ended = try Ended()
     self.ended = ended
     session = try Session(
-      fileSystem, options: configuration.libfuseOptions, wantsPassthrough: true,
+      fileSystem, options: configuration.libfuseOptions,
+      wantsPassthrough: passthrough != .off && isPrivileged,
       isVerbose: configuration.isDebug, ended: { ended.event.signal() })
   }
 
   /// Mounts, and finds out whether the mount works.
   package func mount(at path: String) throws {
     try session.mount(at: path)
-    try session.start(Self.workers)
-    // Answered by a worker, after the kernel has got its INIT reply.
+    try session.negotiate()
+    if let obstacle = passthrough == .off ? "it is off" : passthroughObstacle() {
+      guard passthrough != .on else { throw MountError("passthrough=on: \(obstacle)") }
+      guard !isReadOnly else {
+        throw MountError(
+          "-o ro: not without passthrough (\(obstacle)), as the daemon writes through the mount")
+      }
+      // Without the right to, there is less to rely on when memory is short.
+      _ = vsocfs_become_io_flusher()
+      var connectionGuard: ConnectionGuard? = try ConnectionGuard(mountPoint: path)
+      self.connectionGuard.withLock { $0 = connectionGuard.take() }
+      let mapping = MountMapping(mountPoint: path)
+      engine.storage.mapping = mapping
+      fileSystem.mode = .pageCache(mapping)
+      try session.start(.listening(threads: Self.listeners))
+    } else {
+      fileSystem.mode = .passthrough(BackingFiles(session))
+      try session.start(.adaptive(Self.workers))
+    }
     var statistics = statvfs()
     guard unsafe statvfs(path, &statistics) == 0 else {
       throw MountError("\(path): \(Errno(rawValue: errno))")
     }
+  }
+
+  /// Why there can be no passthrough; nil if it works.
+  private func passthroughObstacle() -> String? {
+    guard geteuid() == 0 else { return "FUSE passthrough needs CAP_SYS_ADMIN, and so root" }
     guard session.hasPassthrough else {
-      throw MountError(
-        "this kernel cannot do FUSE passthrough (it needs Linux 6.9), and there is no other mode "
-          + "yet")
+      return "this kernel cannot do FUSE passthrough (it needs Linux 6.9)"
     }
     do {
       let trial = try SharedMemoryFile(name: "vsocfs", size: Int(RegionGeometry.pageSize))
       _ = try BackingFile(trial.descriptor.raw, session: session)
+      return nil
     } catch {
-      throw MountError("FUSE passthrough cannot be used (it needs CAP_SYS_ADMIN): \(error)")
+      return "FUSE passthrough cannot be used (it needs CAP_SYS_ADMIN): \(error)"
     }
-    fileSystem.usePassthrough(of: session)
   }
 
   /// Serves a socket whose other end plays the kernel: without passthrough.
   package func attach(_ connection: consuming Descriptor) throws {
     try session.attach(connection.release())
-    try session.start(Self.workers)
+    try session.start(.adaptive(Self.workers))
   }
 
   /// Answers interrupts until `stop` is readable or the connection ends.
@@ -100,13 +131,16 @@ package final class Server: Sendable {
   /// Ends every call that waits, then the connection. Nothing stays mounted.
   package func end() {
     engine.shutDown()
+    // While there are workers to write back what clients have stored.
+    if fileSystem.mode.pageCache != nil { engine.unmapAll() }
     do throws(Errno) {
       try session.abort()
-      ended.event.wait()
+      if session.isServed { ended.event.wait() }
     } catch {
       // It is unmounted already: by umount(8), which the workers have seen, or lazily, and then
       // what is still open ends with this process.
     }
+    connectionGuard.withLock { $0.take() }?.stop()
     session.stopNotifying()
     fileSystem.disconnect()
   }

@@ -20,9 +20,7 @@ package final class VsocFileSystem: FileSystem {
   let mountTime: Int64
   let rootAccess: Lock<RootAccess>
   let handles = Lock(HandleTable())
-  /// The backing ids of regions that have been opened, by index.
-  let backings = Lock<[UInt32: RegionBacking]>([:])
-  private let session = Lock<Session?>(nil)
+  private let currentMode = Lock(MemoryMode.served)
   private let interrupts: InterruptQueue
   private let logLine: @Sendable (String) -> Void
   /// The text of `.vsocfs/layout` for the regions there are.
@@ -47,17 +45,20 @@ package final class VsocFileSystem: FileSystem {
     mountTime = Int64(time(nil))
   }
 
-  /// From now on, `data` is opened with the region's memory as the kernel's backing file. Without
-  /// a session every read and write comes here, as in tests that play the kernel.
-  package func usePassthrough(of session: Session) {
-    self.session.withLock { $0 = session }
+  /// How `data` is opened from now on; to be set before the first open.
+  var mode: MemoryMode {
+    get { currentMode.withLock { $0 } }
+    set { currentMode.withLock { $0 = newValue } }
   }
 
   /// Closes what the kernel had open, and lets go of the session and of what belongs to it.
   package func disconnect() {
     for file in handles.withLock({ $0.takeAll() }) { file.close() }
-    backings.withLock { $0.removeAll() }
-    session.withLock { $0 = nil }
+    mode = .served
+  }
+
+  package func waitsItself(_ thread: Int32) -> Bool {
+    mode.pageCache?.isOpening(thread) ?? false
   }
 
   package func interrupted(_ token: UInt64) {
@@ -77,29 +78,5 @@ package final class VsocFileSystem: FileSystem {
       FileSystemStatistics(
         blockSize: page, blocks: total, freeBlocks: total > used ? total - used : 0,
         files: UInt64(engine.regionCount), nameLength: UInt64(RegionName.maximumLength)))
-  }
-
-  // MARK: Backing files
-
-  /// The region's memory as a backing file of the connection; nil without passthrough.
-  func backing(of region: Region, _ file: RegionFile) throws(Errno) -> RegionBacking? {
-    guard let session = session.withLock({ $0 }) else { return nil }
-    return try backings.withLock { backings throws(Errno) in
-      if let known = backings[region.index] { return known }
-      let new = RegionBacking(try BackingFile(file.descriptor.raw, session: session))
-      backings[region.index] = new
-      return new
-    }
-  }
-
-  var hasPassthrough: Bool { session.withLock { $0 != nil } }
-}
-
-/// Shares a backing file among a region's open handles.
-final class RegionBacking: Sendable {
-  let file: BackingFile
-
-  init(_ file: consuming BackingFile) {
-    self.file = file
   }
 }

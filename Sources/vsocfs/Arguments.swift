@@ -11,7 +11,7 @@ struct Arguments: ParsableCommand {
     discussion: """
       Options of -o, besides those of mount(8): layout=FILE, region=NAME[:SIZE], size=SIZE (the \
       most bytes of all regions), region_size=SIZE (of a region made by mkdir), uid=N, gid=N, \
-      mode=OCTAL, passthrough=auto|on, fsname=NAME, allow_other, noallow_other.
+      mode=OCTAL, passthrough=auto|on|off, fsname=NAME, allow_other, noallow_other.
 
       SIZE takes plain bytes, or K, M or G. End the daemon with umount(8) or SIGTERM.
       """,

@@ -22,7 +22,7 @@ import Testing
       fileSystem, options: [], wantsPassthrough: true,
       ended: { [ends] in ends.withLock { $0 += 1 } })
     try session.attach(wire.takeDaemonEnd().release())
-    try session.start(WorkerPoolSize(minimum: 3, maximum: 3))
+    try session.start(.adaptive(WorkerPoolSize(minimum: 3, maximum: 3)))
     _ = try wire.initialize()
   }
 
@@ -47,7 +47,7 @@ import Testing
       fileSystem, options: [], wantsPassthrough: false,
       ended: { [ends] in ends.withLock { $0 += 1 } })
     try plain.attach(other.takeDaemonEnd().release())
-    try plain.start(WorkerPoolSize(minimum: 1, maximum: 1))
+    try plain.start(.adaptive(WorkerPoolSize(minimum: 1, maximum: 1)))
     #expect(try !other.initialize().wantsPassthrough)
     #expect(!plain.hasPassthrough)
     other.close()

@@ -143,6 +143,12 @@ final class TinyFileSystem: FileSystem {
       FileSystemStatistics(blockSize: 512, blocks: 9, freeBlocks: 8, files: 7, nameLength: 6))
   }
 
+  func synchronize(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
+    request.reply()
+  }
+
+  func waitsItself(_ thread: Int32) -> Bool { false }
+
   func interrupted(_ token: UInt64) {
     seen.withLock { $0.interrupts.append(token) }
   }

@@ -25,8 +25,10 @@ def main(region):
     question = int(facts["data_offset"])
     answer = question + 4
 
+    # Calls act for the end whose file they are made on; the memory is the same, and the region's own
+    # file can be mapped in every mode.
     data = os.open(f"{region}/peer/data", os.O_RDWR)
-    memory = mmap.mmap(data, int(facts["size"]))
+    memory = mmap.mmap(os.open(f"{region}/data", os.O_RDWR), int(facts["size"]))
     doorbell = os.open(f"{region}/peer/doorbell", os.O_RDONLY | os.O_NONBLOCK)
     poll = select.poll()
     poll.register(doorbell, select.POLLIN)

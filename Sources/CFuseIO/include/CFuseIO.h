@@ -29,6 +29,8 @@ struct vsocfs_fuse_channel {
   uint64_t init_flags;
   /* The protocol minor version of the kernel. */
   uint32_t kernel_minor;
+  /* The most bytes that a request or a reply carries, as agreed on. */
+  uint32_t max_payload;
 };
 
 /* fuse_session_new: an inline wrapper of another symbol since libfuse 3.17, which Swift cannot
@@ -43,6 +45,9 @@ int vsocfs_fuse_session_attach(struct fuse_session *session, int fd);
 /* Sends what libfuse has to say to `sink` (one line, no newline) instead of stderr: fuse_log's
  * callback takes a va_list, which Swift cannot receive. */
 void vsocfs_fuse_set_log(void (*sink)(int level, const char *line));
+
+/* Whether the kernel that sent INIT offers passthrough, and it is wanted. */
+bool vsocfs_fuse_passthrough_offered(const struct vsocfs_fuse_channel *channel);
 
 /* Whether passthrough was agreed on; known once a request after INIT has been answered. What orders
  * the two is the kernel, which no compiler and no sanitizer knows: hence atomic. */
@@ -66,8 +71,11 @@ enum {
   VSOCFS_FOPEN_KEEP_CACHE = 1 << 1,
   VSOCFS_FOPEN_NONSEEKABLE = 1 << 2,
   VSOCFS_FOPEN_STREAM = 1 << 4,
+  VSOCFS_FOPEN_NOFLUSH = 1 << 5,
   VSOCFS_FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6,
   VSOCFS_FOPEN_PASSTHROUGH = 1 << 7,
 };
+
+#include "CFusePages.h"
 
 #endif

@@ -21,6 +21,8 @@ void vsocfs_touch(void *page);
 
 /* eventfd(2), timerfd(2), signalfd(2), epoll(7): not in the module. */
 int vsocfs_eventfd(void);
+/* One whose blocking read takes 1. */
+int vsocfs_semaphore(void);
 int vsocfs_timerfd_monotonic(void);
 /* Absolute CLOCK_MONOTONIC time; 0, 0 disarms. */
 int vsocfs_timerfd_set(int fd, int64_t seconds, int64_t nanoseconds);
@@ -68,6 +70,17 @@ int vsocfs_block_shutdown_signals(void);
 /* open(2) of a directory as a place only (O_PATH): not in the module. A dead FUSE mount can be
  * opened so. */
 int vsocfs_open_place(const char *directory);
+
+/* open(2) of a file to be read and written, close-on-exec: variadic. */
+int vsocfs_open_for_mapping(const char *path);
+
+/* gettid(2), as FUSE requests name their callers. */
+int vsocfs_thread_id(void);
+
+/* Tells the kernel that this thread, and those that it starts, write back the memory of others:
+ * they must not wait for that writeback when memory is short (prctl(2) PR_SET_IO_FLUSHER; it needs
+ * CAP_SYS_RESOURCE). 0 or -errno. */
+int vsocfs_become_io_flusher(void);
 
 /* pipe2(2), close-on-exec: not in the module. */
 int vsocfs_pipe(int ends[2]);

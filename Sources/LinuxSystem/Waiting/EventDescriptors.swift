@@ -31,6 +31,25 @@ package struct EventDescriptor: ~Copyable, Sendable {
   }
 }
 
+/// A counting semaphore that allocates nothing and takes no lock (eventfd(2) EFD_SEMAPHORE).
+package struct Semaphore: ~Copyable, Sendable {
+  private let descriptor: Descriptor
+
+  package init() throws(Errno) {
+    descriptor = Descriptor(owning: try check { vsocfs_semaphore() })
+  }
+
+  package func signal() {
+    var one: UInt64 = 1
+    _ = unsafe write(descriptor.raw, &one, 8)
+  }
+
+  package func wait() {
+    var one: UInt64 = 0
+    while unsafe read(descriptor.raw, &one, 8) < 0 && errno == EINTR {}
+  }
+}
+
 /// A timerfd(2) on CLOCK_MONOTONIC.
 package struct TimerDescriptor: ~Copyable, Sendable {
   package let descriptor: Descriptor

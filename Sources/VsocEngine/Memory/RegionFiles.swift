@@ -36,7 +36,7 @@ package final class MemoryFiles: RegionFiles {
   package func file(for header: RegionHeader) throws(Errno) -> RegionFile {
     let memory = try SharedMemoryFile(
       name: "vsocfs:\(header.name)", size: Int(header.geometry.size))
-    let file = RegionFile(memory.release(), kind: .memory)
+    let file = RegionFile(memory.takeDescriptor(), kind: .memory)
     try file.initialize(header)
     return file
   }

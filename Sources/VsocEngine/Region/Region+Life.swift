@@ -35,6 +35,11 @@ extension Region {
     if isUnused, storage.mapping.isForUseOnly { unmapAfterUse() }
   }
 
+  /// Maps the memory for a user that did not have it mapped when it began; see `beginUse`.
+  package func prepareMemory() throws(Errno) {
+    if storage.mapping.isForUseOnly { try mapForUse() }
+  }
+
   /// Maps the memory for as long as there are users. If several do so at once, one mapping stays.
   private func mapForUse() throws(Errno) {
     guard state.withLock({ $0.memory == nil }) else { return }

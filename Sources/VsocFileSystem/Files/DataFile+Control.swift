@@ -91,7 +91,8 @@ extension DataFile {
     info.shm_signal_offset = geometry.shmSignalOffset
     info.index = region.index
     info.end = end.rawValue
-    info.mode = UInt32(VSOCFS_MODE_PASSTHROUGH.rawValue)
+    info.mode =
+      isPageCache ? VSOCFS_MODE_PAGE_CACHE.rawValue : VSOCFS_MODE_PASSTHROUGH.rawValue
     return unsafe withUnsafeBytes(of: info) { unsafe Array($0) }
   }
 

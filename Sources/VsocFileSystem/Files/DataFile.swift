@@ -12,14 +12,19 @@ internal import VsocProtocol
 final class DataFile: OpenFile, @unchecked Sendable {
   let region: Region
   let end: End
+  /// The mode, for those who ask.
+  let isPageCache: Bool
+  /// What the kernel has pages of, for which it must stay open; set before the file is used.
+  var pages: RegionFile?
   /// Whether this handle knows that the region's size is fixed.
   private let isSealed = Atomic(false)
   /// Made by the first drain, which sees what comes from then on.
   private let drainReader = Lock<DoorbellReader?>(nil)
 
-  init(_ region: Region, _ end: End) {
+  init(_ region: Region, _ end: End, isPageCache: Bool) {
     self.region = region
     self.end = end
+    self.isPageCache = isPageCache
   }
 
   override func read(
@@ -39,6 +44,7 @@ final class DataFile: OpenFile, @unchecked Sendable {
     flags: OpenFlags
   ) {
     do throws(Errno) {
+      try seal()
       unsafe try region.write(bytes, at: offset)
     } catch {
       return request.fail(error)
@@ -53,10 +59,12 @@ final class DataFile: OpenFile, @unchecked Sendable {
     unsafe carryOut(request, command, input: input)
   }
 
-  /// Fixes the region's size, which is a look at a flag from the second time on.
+  /// Fixes the region's size, and makes sure that its memory can be touched; a look at a flag from
+  /// the second time on.
   func seal() throws(Errno) {
     if isSealed.load(ordering: .relaxed) { return }
-    _ = try region.seal()
+    try region.seal()
+    try region.prepareMemory()
     isSealed.store(true, ordering: .relaxed)
   }
 
@@ -70,8 +78,21 @@ final class DataFile: OpenFile, @unchecked Sendable {
     }
   }
 
+  override func synchronize() throws(Errno) {
+    try region.currentFile?.synchronize()
+  }
+
   override func close() {
     if let reader = drainReader.withLock({ $0.take() }) { region.close(reader) }
     region.endUse()
+  }
+}
+
+/// The memory of a region as the daemon itself has it open.
+final class PagesFile: OpenFile, @unchecked Sendable {
+  private let pages: RegionFile
+
+  init(_ pages: RegionFile) {
+    self.pages = pages
   }
 }

@@ -40,6 +40,9 @@ class OpenFile: @unchecked Sendable {
     request.fail(.notDirectory)
   }
 
+  /// fsync(2). A file that does not say otherwise has nothing on a disk.
+  func synchronize() throws(Errno) {}
+
   /// The last descriptor is gone: ends what still waits on this file.
   func close() {}
 }

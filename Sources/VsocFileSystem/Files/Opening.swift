@@ -11,6 +11,9 @@ extension VsocFileSystem {
   package func open(
     _ request: consuming Request<Answer.Opened>, node number: UInt64, flags: OpenFlags
   ) {
+    if let own = mode.pageCache, own.isOpening(request.caller.pid) {
+      return openOwn(request, number)
+    }
     switch Node(number) {
     case .fact(let fact):
       finish(request, TextFile(text(fact)), .directIO)
@@ -19,7 +22,9 @@ extension VsocFileSystem {
         return request.fail(.noSuchFileOrDirectory)
       }
       do throws(Errno) {
-        try region.beginUse()
+        // Who only wants to change the size touches nothing.
+        let isResizer = kind == .data && flags.isWriteOnly && !region.isSealed
+        try region.beginUse(touchesMemory: kind != .info && !isResizer)
       } catch {
         return request.fail(error)
       }
@@ -54,7 +59,8 @@ extension VsocFileSystem {
       finish(
         request, DoorbellFile(region, end, flags: flags), [.directIO, .stream, .parallelWrites])
     case .data:
-      openData(request, DataFile(region, end), flags)
+      openData(
+        request, DataFile(region, end, isPageCache: mode.pageCache != nil), flags)
     }
   }
 
@@ -67,21 +73,46 @@ extension VsocFileSystem {
       file.close()
       return request.fail(.notSupported)
     }
-    // Whoever may only write has nothing to map; truncate(1) opens the file so, and its handle
-    // must not fix the size. Once it is fixed, all handles have to be of one kind.
-    if flags.isWriteOnly && !region.isSealed || !hasPassthrough {
-      return finish(request, file, .directIO)
-    }
-    let backing: RegionBacking?
     do throws(Errno) {
-      backing = try self.backing(of: region, try region.seal())
+      // Whoever may only write has nothing to map; truncate(1) opens the file so, and its handle
+      // must not fix the size. Its writes come here, and do. Once it is fixed, all handles have to
+      // be of one kind.
+      guard !flags.isWriteOnly || region.isSealed else { return finish(request, file, .directIO) }
+      switch mode {
+      case .served:
+        finish(request, file, .directIO)
+      case .passthrough(let backings):
+        let memory = try region.seal()
+        let backing = try backings.backing(of: region.index, memory)
+        let handle = handles.withLock { $0.add(file) }
+        // Where the kernel would let a write make the file longer, writes come here.
+        let isOpen =
+          memory.canBeGrownByWriters && flags.isWritable
+          ? request.reply(handle: handle, mappingsOf: backing.file)
+          : request.reply(handle: handle, backing: backing.file)
+        if !isOpen { close(handle) }
+      case .pageCache:
+        // One page cache is one inode's: the other end's has none.
+        file.pages = try region.seal()
+        guard file.end == .guest, let pages = file.pages else {
+          return finish(request, file, .directIO)
+        }
+        let handle = handles.withLock { $0.add(file) }
+        if !request.reply(handle: handle, pagesOf: pages.descriptor.raw) { close(handle) }
+      }
     } catch {
       file.close()
-      return request.fail(error)
+      request.fail(error)
     }
-    guard let backing else { return finish(request, file, .directIO) }
-    let handle = handles.withLock { $0.add(file) }
-    if !request.reply(handle: handle, backing: backing.file) { close(handle) }
+  }
+
+  /// The daemon itself opens a region's memory to map it.
+  private func openOwn(_ request: consuming Request<Answer.Opened>, _ number: UInt64) {
+    guard case .file(let end, .data) = Node(number), let region = engine.region(end.region),
+      let pages = region.currentFile
+    else { return request.fail(.noSuchFileOrDirectory) }
+    let handle = handles.withLock { $0.add(PagesFile(pages)) }
+    if !request.reply(handle: handle, pagesOf: pages.descriptor.raw) { close(handle) }
   }
 
   private func finish(
@@ -118,6 +149,16 @@ extension VsocFileSystem {
 
   package func release(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
     close(handle)
+    request.reply()
+  }
+
+  package func synchronize(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
+    guard let file = file(handle) else { return request.fail(.badFileDescriptor) }
+    do throws(Errno) {
+      try file.synchronize()
+    } catch {
+      return request.fail(error)
+    }
     request.reply()
   }
 

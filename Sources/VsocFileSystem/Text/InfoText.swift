@@ -19,7 +19,7 @@ extension VsocFileSystem {
       ("end", end == .guest ? "guest" : "host"),
       ("index", "\(region.index)"),
       ("size", "\(geometry.size)"),
-      ("mode", "passthrough"),
+      ("mode", mode.name),
       ("data_offset", "\(geometry.dataOffset)"),
       ("guest_to_host", table(geometry.guestToHost)),
       ("host_to_guest", table(geometry.hostToGuest)),

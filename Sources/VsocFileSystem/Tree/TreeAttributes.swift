@@ -90,10 +90,23 @@ extension VsocFileSystem {
   package func getAttributes(
     _ request: consuming Request<Answer.Attributes>, node number: UInt64
   ) {
-    guard let node = Node(number), let attributes = attributes(of: node) else {
-      return request.fail(.noSuchFileOrDirectory)
-    }
+    let isOwn = waitsItself(request.caller.pid)
+    guard let node = Node(number),
+      let attributes = isOwn ? ownAttributes(of: node) : attributes(of: node)
+    else { return request.fail(.noSuchFileOrDirectory) }
     request.reply(attributes)
+  }
+
+  /// What the daemon's own threads are told while they open a region's memory: a daemon without
+  /// root's rights must be able to do so whatever the mode. The kernel asks again for whoever comes
+  /// next.
+  func ownAttributes(of node: Node) -> NodeAttributes? {
+    guard var attributes = attributes(of: node) else { return nil }
+    if geteuid() != 0, case .file(_, .data) = node {
+      attributes.uid = geteuid()
+      attributes.mode = S_IFREG | 0o600
+    }
+    return attributes
   }
 
   package func setAttributes(

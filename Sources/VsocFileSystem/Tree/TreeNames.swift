@@ -15,10 +15,24 @@ extension VsocFileSystem {
   package func lookup(
     _ request: consuming Request<Answer.Entry>, parent number: UInt64, name: String
   ) {
-    guard let parent = Node(number), let node = child(of: parent, named: name),
-      let attributes = attributes(of: node)
-    else { return request.fail(.noSuchFileOrDirectory) }
+    guard let parent = Node(number) else { return request.fail(.noSuchFileOrDirectory) }
+    if parent == .facts, let region = MountMapping.region(hiddenName: name) {
+      return lookupHidden(request, region)
+    }
+    guard let node = child(of: parent, named: name), let attributes = attributes(of: node) else {
+      return request.fail(.noSuchFileOrDirectory)
+    }
     request.reply(node: node.number, attributes, entryTimeout: Self.entryTimeout)
+  }
+
+  /// The daemon's own name of a region's memory: the node is that of `data`.
+  private func lookupHidden(_ request: consuming Request<Answer.Entry>, _ region: UInt32) {
+    let node = Node.file(Node.RegionEnd(region: region, end: .guest), .data)
+    guard waitsItself(request.caller.pid), let attributes = ownAttributes(of: node) else {
+      return request.fail(.noSuchFileOrDirectory)
+    }
+    // Nobody else is to find it.
+    request.reply(node: node.number, attributes, entryTimeout: 0)
   }
 
   /// Node ids say what they mean, so there is nothing to forget.
@@ -117,7 +131,7 @@ extension VsocFileSystem {
     }
     do throws(Errno) {
       let region = try engine.destroy(name)
-      backings.withLock { _ = $0.removeValue(forKey: region.index) }
+      if case .passthrough(let backings) = mode { backings.forget(region.index) }
     } catch {
       return request.fail(error)
     }

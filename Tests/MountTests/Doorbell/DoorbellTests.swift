@@ -196,7 +196,7 @@ extension MountTests {
       try withMount { mount in
         let (sleeper, guest, host) = try (mount.client(), mount.client(), mount.client())
         let data = try sleeper.open(mount("demo/peer/data"))
-        let memory = try sleeper("map", data, "0x3000")
+        let memory = try sleeper("map", mount.mappable("demo/peer/data"), "0x3000")
         try sleeper.start("condition", "cond-wait", data, "0x2000", "0")
         try sleeper.start("futex", "futex-wait", memory, "0x2000", "0")
         try sleeper.start("other", "cond-wait", data, "0x2004", "0")

@@ -108,7 +108,7 @@ enum BlockedCall: String, CaseIterable, CustomTestStringConvertible {
       #expect(try host("maybe", mount("demo/peer/data")) == "0")
     case .conditionWait, .conditionWaitWithTimeout:
       let data = try host.open(mount("demo/peer/data"))
-      let memory = try host("map", data, "0x4000")
+      let memory = try host("map", mount.mappable("demo/peer/data"), "0x4000")
       #expect(try host("store", memory, "0x3000", "1") == "0")
       #expect(try host("cond-wake", data, "0x3000") == "0")
     }

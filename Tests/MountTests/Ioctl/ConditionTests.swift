@@ -110,7 +110,7 @@ extension MountTests {
         let (sleeper, waker) = try (mount.client(abi), mount.client(abi))
         // The ends share the sleepers as they share the memory.
         let data = try waker.open(mount("demo/peer/data"))
-        let memory = try waker("map", data, "0x3000")
+        let memory = try waker("map", mount.mappable("demo/peer/data"), "0x3000")
         try sleeper.send(
           "cond-wait", sleeper.open(mount("demo/data")), Self.a, "0", "1", "0", "0", "5")
         try sleeper.waitUntilBlocked()
@@ -169,7 +169,7 @@ extension MountTests {
     @Test func `a futex wake from a mapping ends the wait`() throws {
       try withMount { mount in
         let (sleeper, waker) = try (mount.client(), mount.client())
-        let memory = try waker("map", waker.open(mount("demo/peer/data")), "0x3000")
+        let memory = try waker("map", mount.mappable("demo/peer/data"), "0x3000")
         try sleeper.send("cond-wait", sleeper.open(mount("demo/data")), Self.a, "0")
         try sleeper.waitUntilBlocked()
         #expect(try waker("store", memory, Self.a, "1") == "0")
@@ -205,7 +205,7 @@ extension MountTests {
     @Test func `a condition wake ends plain futex waits`() throws {
       try withMount { mount in
         let (sleeper, waker) = try (mount.client(), mount.client())
-        let memory = try sleeper("map", sleeper.open(mount("demo/peer/data")), "0x3000")
+        let memory = try sleeper("map", mount.mappable("demo/peer/data"), "0x3000")
         for tag in ["a", "b"] { try sleeper.start(tag, "futex-wait", memory, Self.a, "0") }
         try sleeper.start("other", "futex-wait", memory, Self.b, "0")
         try sleeper.waitUntilBlocked(in: .futex, threads: 3)

@@ -26,8 +26,9 @@ extension MountTests {
         #expect(try client("describe", host) == client("describe", guest))
 
         let signal = try #require(facts["shm_signal_offset"])
-        #expect(try client("region-info", guest) == "\(size) \(data) \(signal) 2 0 0")
-        #expect(try client("region-info", host) == "\(size) \(data) \(signal) 2 1 0")
+        let mode = mount.mode == .pageCache ? 1 : 0
+        #expect(try client("region-info", guest) == "\(size) \(data) \(signal) 2 0 \(mode)")
+        #expect(try client("region-info", host) == "\(size) \(data) \(signal) 2 1 \(mode)")
         #expect(facts["index"] == "2")
       }
     }
@@ -41,7 +42,7 @@ extension MountTests {
           (ends.0, ends.1, "guest_to_host"), (ends.1, ends.0, "host_to_guest"),
         ] {
           let word = try mount.word(of: direction)
-          let memory = try client("map", sender, "0x3000")
+          let memory = try client("map", mount.mappable("demo/peer/data"), "0x3000")
           #expect(try client("load", memory, word) == "0")
           #expect(try client("maybe", sender) == "0")
           #expect(try client("load", memory, word) == "1")

@@ -12,7 +12,9 @@ extension MountTests {
         let (near, far) = try (
           guest.open(mount("demo/data")), host.open(mount("demo/peer/data"))
         )
-        let (mine, yours) = try (guest("map", near, "65536"), host("map", far, "65536"))
+        let (mine, yours) = try (
+          guest("map", near, "65536"), host("map", mount.mappable("demo/peer/data"), "65536")
+        )
         for (round, offset) in ["0x2000", "0x2004", "0xfffc"].enumerated() {
           #expect(try guest("store", mine, offset, "\(100 + round)") == "0")
           #expect(try host("load", yours, offset) == "\(100 + round)")
@@ -26,7 +28,7 @@ extension MountTests {
         #expect(try host("read", far, "5", "0x3000") == "ABCDo")
         #expect(try guest("read", near, "5", "0x3000") == "ABCDo")
         // A mapping of a part of it.
-        let page = try host("map", far, "4096", "0x3000")
+        let page = try host("map", mount.mappable("demo/peer/data"), "4096", "0x3000")
         #expect(try host("load", page, "0") == "1145258561")
       }
     }
@@ -35,7 +37,7 @@ extension MountTests {
       try withMount { mount in
         let (guest, host) = try (mount.client(), mount.client())
         let mine = try guest("map", guest.open(mount("demo/data")), "0x3000")
-        let yours = try host("map", host.open(mount("demo/peer/data")), "0x3000")
+        let yours = try host("map", mount.mappable("demo/peer/data"), "0x3000")
         try guest.send("futex-wait", mine, "0x2000", "0")
         try guest.waitUntilBlocked(in: .futex)
         #expect(try host("futex-wake", yours, "0x2004") == "0")
@@ -167,7 +169,7 @@ extension MountTests {
         let client = try mount.client()
         let fd = try client.open(mount("big/data"))
         #expect(try client("write", fd, "end", "0x3ffffff0") == "3")
-        let page = try client("map", mount("big/peer/data"), "4096", "0x3ffff000")
+        let page = try client("map", mount.mappable("big/peer/data"), "4096", "0x3ffff000")
         #expect(try client("peek", page, "0xff0", "4") == "656e6400")
         #expect(try client("post", fd, "0x3ffffffc") == "0")
         #expect(try client("drain", mount("big/peer/data")) == "1 0 0x3ffffffc")

@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 
+import vsoc
 from vsoc import expect, expect_error
 
 mount = sys.argv[1]
@@ -18,7 +19,10 @@ expect(struct.unpack_from("<HHIII", memory, 0), (2, 0, size, 1, 16))
 # A child at the other end answers each number with its square, by way of the doorbells.
 child = os.fork()
 if child == 0:
-    peer = mmap.mmap(os.open(f"{mount}/demo/peer/data", os.O_RDWR), size)
+    # In page-cache mode only the guest end's file can be mapped.
+    mode = vsoc.facts(f"{mount}/demo/peer/info")["mode"]
+    path = "demo/data" if mode == "page-cache" else "demo/peer/data"
+    peer = mmap.mmap(os.open(f"{mount}/{path}", os.O_RDWR), size)
     with open(f"{mount}/demo/peer/doorbell", "r+b", buffering=0) as bell:
         for _ in range(50):
             offset = 0

@@ -50,3 +50,9 @@ def cond_wait(fd, offset, value, wait_type=1, seconds=0, nanoseconds=0):
     argument = bytearray(struct.pack("<IIQIIII", offset, value, seconds, nanoseconds, wait_type, 0, 0))
     fcntl.ioctl(fd, COND_WAIT, argument, True)
     return struct.unpack("<IIQIIII", argument)[5]
+
+
+def facts(path):
+    """The `key value` lines of an info file."""
+    with open(path, encoding="utf-8") as lines:
+        return dict(line.rstrip("\n").split(" ", 1) for line in lines)

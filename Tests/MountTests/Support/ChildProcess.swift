@@ -30,6 +30,8 @@ final class ChildProcess {
     log: String? = nil, deathSignal: Int32 = SIGKILL
   ) throws {
     name = path.split(separator: "/").last.map(String.init) ?? path
+    // One that has ended is told by the failed write.
+    _ = Glibc.signal(SIGPIPE, SIG_IGN)
     let (inputEnd, parentInput) = try Self.pipe()
     let (parentOutput, outputEnd) = try Self.pipe()
     var childOutput = outputEnd

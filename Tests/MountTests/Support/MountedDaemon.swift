@@ -7,6 +7,7 @@ import Testing
 /// A daemon in the foreground, with a mountpoint. `withMount` makes one and clears it away.
 final class MountedDaemon {
   let mountpoint: String
+  let mode = MountMode.current
   let process: ChildProcess
   private let logPath: String
   private let notifySocket: Int32
@@ -24,7 +25,7 @@ final class MountedDaemon {
     guard notifySocket >= 0 else { throw HarnessError("notify socket: errno \(-notifySocket)") }
     do {
       process = try ChildProcess(
-        Programs.daemon, ["-f"] + arguments + [mountpoint],
+        Programs.daemon, ["-f"] + MountMode.current.arguments + arguments + [mountpoint],
         environment: ["NOTIFY_SOCKET": socketPath], log: logPath, deathSignal: SIGTERM)
     } catch {
       close(notifySocket)
@@ -48,6 +49,13 @@ final class MountedDaemon {
   /// A path inside the mount.
   func callAsFunction(_ path: String) -> String {
     path.isEmpty ? mountpoint : mountpoint + "/" + path
+  }
+
+  /// A path inside the mount, of a `data` to be mapped: where the memory is the page cache of an inode,
+  /// only the guest end's can be.
+  func mappable(_ path: String) -> String {
+    guard mode == .pageCache, path.hasSuffix("/peer/data") else { return self(path) }
+    return self(String(path.dropLast("/peer/data".count)) + "/data")
   }
 
   /// A client that is killed, if need be, before the mount goes.

@@ -81,4 +81,11 @@ struct NeedsMounts: SuiteTrait, TestScoping {
 }
 
 /// Everything that mounts. One after the other: deadlines and CPU times mean something then.
-@Suite(.serialized, NeedsMounts()) enum MountTests {}
+@Suite(
+  .serialized, NeedsMounts(), EveryMode(),
+  .compactMapIssues { issue in
+    var issue = issue
+    issue.comments.append("in \(MountMode.current) mode")
+    return issue
+  }) enum MountTests
+{}

@@ -102,7 +102,7 @@ extension MountTests {
           #expect(facts["end"] == end)
           #expect(facts["index"] == "1")
           #expect(facts["size"] == "131072")
-          #expect(facts["mode"] == "passthrough")
+          #expect(facts["mode"] == mount.mode.rawValue)
           #expect(facts["data_offset"] == "8192")
           #expect(facts["managed_by"] == "-")
           #expect(facts["guest_to_host"]?.hasPrefix("6 ") == true)

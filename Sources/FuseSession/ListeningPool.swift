@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CFuseIO
+internal import LinuxSystem
+
+/// Who listens on a connection of which the daemon itself is a client: it maps files of its own
+/// mount, and a thread of it that touches such memory waits for the answer to another request.
+///
+/// Two threads listen, so that a client's next request finds one while its last is being carried
+/// out; the others sleep. A listener answers requests for pages itself, which needs nothing that a
+/// waiting thread could hold. For any other it leaves, and if it was the last one, one of those that
+/// sleep takes its place. If none is left to do so it stays: what may wait is queued until a thread
+/// comes back, what cannot is carried out there and then. So somebody always listens, no thread is
+/// ever started when one is needed, and no request waits for pages that nobody serves. The queue is
+/// as long as there are callers that wait for an answer.
+final class ListeningPool: Sendable {
+  private static let listeners = 2
+
+  private struct State {
+    var listening = 0
+    var sleeping = 0
+    var queue: [QueuedRequest] = []
+    var isEnded = false
+  }
+
+  enum Turn {
+    case listen
+    case carryOut(QueuedRequest)
+    case end
+  }
+
+  private let state = Lock(State())
+  private let wakeups: Semaphore
+
+  init(_ wakeups: consuming Semaphore) {
+    self.wakeups = wakeups
+  }
+
+  /// What a thread that has nothing to do goes on with; sleeps until there is something.
+  func next() -> Turn {
+    let turn = state.withLock { state -> Turn? in
+      if state.isEnded { return .end }
+      if !state.queue.isEmpty { return .carryOut(state.queue.removeFirst()) }
+      if state.listening < Self.listeners {
+        state.listening += 1
+        return .listen
+      }
+      state.sleeping += 1
+      return nil
+    }
+    if let turn { return turn }
+    wakeups.wait()
+    return state.withLock { $0.isEnded ? .end : .listen }
+  }
+
+  /// A listener wants to carry a request out. False if nobody can take its place.
+  func leave() -> Bool {
+    let (mayLeave, wakesOne) = state.withLock { state -> (Bool, Bool) in
+      if state.listening > 1 {
+        state.listening -= 1
+        return (true, false)
+      }
+      guard state.sleeping > 0 else { return (false, false) }
+      // It listens from now on, as far as anybody else is concerned.
+      state.sleeping -= 1
+      return (true, true)
+    }
+    if wakesOne { wakeups.signal() }
+    return mayLeave
+  }
+
+  /// Leaves a request to whoever comes back first.
+  func queue(_ request: QueuedRequest) {
+    state.withLock { $0.queue.append(request) }
+  }
+
+  /// The connection is dead: everybody ends.
+  func end() {
+    let sleeping = state.withLock { state in
+      state.isEnded = true
+      state.queue.removeAll()
+      defer { state.sleeping = 0 }
+      return state.sleeping
+    }
+    for _ in 0..<sleeping { wakeups.signal() }
+  }
+}
+
+/// A copy of a request that waits for a thread.
+@safe
+final class QueuedRequest: @unchecked Sendable {
+  let bytes: UnsafeMutableRawBufferPointer
+
+  init(copying request: UnsafeMutableRawPointer, length: Int) {
+    unsafe bytes = .allocate(byteCount: length, alignment: 8)
+    unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(start: request, count: length))
+  }
+
+  deinit { unsafe bytes.deallocate() }
+}

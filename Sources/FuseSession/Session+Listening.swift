@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CFuse3
+internal import CFuseIO
+internal import Glibc
+internal import LinuxSystem
+internal import SystemPackage
+
+/// Workers for a connection of which this process is a client too; see `ListeningPool`.
+extension Session {
+  /// Requests that the file system answers without waiting for anything that a thread may hold while
+  /// it waits for a page: names and attributes. A SETATTR that changes a size holds back the
+  /// writeback of the file's pages, so that it must never be behind one that waits for that.
+  private static let answeredAtOnce: Set<UInt32> = [
+    1,  // LOOKUP
+    2, 42,  // FORGET, BATCH_FORGET
+    3, 4,  // GETATTR, SETATTR
+    17,  // STATFS
+    36,  // INTERRUPT
+  ]
+
+  func startListening(_ threads: Int) throws(Errno) {
+    let payload = Int(unsafe channel.pointee.max_payload)
+    let listening = ListeningPool(try Semaphore())
+    for number in 0..<threads {
+      pool.begin()
+      do throws(Errno) {
+        let room = try RequestRoom(payload: payload)
+        let box = RoomBox(room)
+        try Thread.start(name: "vsoc-fuse") { [self] in
+          listen(listening, box)
+          if pool.end() { ended() }
+        }
+      } catch {
+        _ = pool.end()
+        // One that listens and one that does the work are enough.
+        if number < 2 { throw error }
+      }
+    }
+  }
+
+  private func listen(_ listening: ListeningPool, _ box: RoomBox) {
+    while true {
+      switch listening.next() {
+      case .end:
+        return
+      case .carryOut(let request):
+        unsafe vsocfs_fuse_process(raw, request.bytes.baseAddress, request.bytes.count)
+      case .listen:
+        guard receive(listening, box) else { return listening.end() }
+      }
+    }
+  }
+
+  /// Listens until it has carried out a request that was not for pages. False at the end of the
+  /// connection.
+  private func receive(_ listening: ListeningPool, _ box: RoomBox) -> Bool {
+    while true {
+      let length = unsafe box.room.receive(channel, descriptor)
+      if length == -EINTR { continue }
+      guard length > 0 else { return false }
+      if box.room.servePages(descriptor, length) { continue }
+      let mayLeave = listening.leave()
+      if !mayLeave, !isAnsweredAtOnce(box) {
+        listening.queue(unsafe QueuedRequest(copying: box.room.request, length: length))
+        continue
+      }
+      unsafe vsocfs_fuse_process(raw, box.room.request, length)
+      if mayLeave { return true }
+    }
+  }
+
+  private func isAnsweredAtOnce(_ box: RoomBox) -> Bool {
+    Self.answeredAtOnce.contains(box.room.opcode)
+      || fileSystem.waitsItself(Int32(bitPattern: box.room.caller))
+  }
+}
+
+/// Carries a thread's room to the thread.
+private final class RoomBox: @unchecked Sendable {
+  let room: RequestRoom
+
+  init(_ room: consuming RequestRoom) {
+    self.room = room
+  }
+}

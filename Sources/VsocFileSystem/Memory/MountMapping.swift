@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+internal import LinuxSystem
+internal import SystemPackage
+internal import VsocEngine
+internal import VsocProtocol
+
+/// Maps regions through the mount itself, so that the daemon shares the page cache with its clients.
+///
+/// For that it opens `data` like one of them, but by a hidden name that only its own threads find:
+/// such an open is no use of the region, and it must not wait for a worker (`Session`). A mapping
+/// keeps the mount busy, hence there is one only while a client has a file of the region open.
+final class MountMapping: RegionMapping {
+  private let directory: String
+  /// The threads that are opening such a file.
+  private let openers = Lock<Set<Int32>>([])
+
+  init(mountPoint: String) {
+    directory = "\(mountPoint)/\(Node.factsName)"
+  }
+
+  var isForUseOnly: Bool { true }
+
+  func map(
+    _ file: RegionFile, of region: UInt32, _ geometry: RegionGeometry
+  ) throws(Errno) -> SharedMapping {
+    let thread = vsocfs_thread_id()
+    openers.withLock { _ = $0.insert(thread) }
+    defer { openers.withLock { _ = $0.remove(thread) } }
+    let path = "\(directory)/\(Self.hiddenName(of: region))"
+    let descriptor = Descriptor(owning: try check { unsafe vsocfs_open_for_mapping(path) })
+    let mapping = try SharedMapping(descriptor: descriptor.raw, size: Int(geometry.size))
+    // What the engines touch under their locks is there before.
+    mapping.populate(Int(geometry.dataOffset))
+    return mapping
+  }
+
+  /// Whether this thread of the daemon is opening a file here.
+  func isOpening(_ thread: Int32) -> Bool {
+    openers.withLock { $0.contains(thread) }
+  }
+
+  private static let prefix = "memory-"
+
+  private static func hiddenName(of region: UInt32) -> String { "\(prefix)\(region)" }
+
+  /// The region whose hidden name this is.
+  static func region(hiddenName name: String) -> UInt32? {
+    guard name.hasPrefix(prefix) else { return nil }
+    return UInt32(name.dropFirst(prefix.count))
+  }
+}
