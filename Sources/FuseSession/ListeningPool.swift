@@ -10,7 +10,7 @@ internal import LinuxSystem
 /// out; the others sleep. A listener answers requests for pages itself, which needs nothing that a
 /// waiting thread could hold. For any other it leaves, and if it was the last one, one of those that
 /// sleep takes its place. If none is left to do so it stays: what may wait is queued until a thread
-/// comes back, what cannot is carried out there and then. So somebody always listens, no thread is
+/// comes back, what must not is carried out there and then. So somebody always listens, no thread is
 /// ever started when one is needed, and no request waits for pages that nobody serves. The queue is
 /// as long as there are callers that wait for an answer.
 final class ListeningPool: Sendable {

@@ -8,15 +8,15 @@ internal import SystemPackage
 
 /// Workers for a connection of which this process is a client too; see `ListeningPool`.
 extension Session {
-  /// Requests that the file system answers without waiting for anything that a thread may hold while
-  /// it waits for a page: names and attributes. A SETATTR that changes a size holds back the
-  /// writeback of the file's pages, so that it must never be behind one that waits for that.
-  private static let answeredAtOnce: Set<UInt32> = [
-    1,  // LOOKUP
-    2, 42,  // FORGET, BATCH_FORGET
-    3, 4,  // GETATTR, SETATTR
-    17,  // STATFS
-    36,  // INTERRUPT
+  /// The requests that may wait for a page: those on open files. All others, about names and
+  /// attributes, are answered without waiting for anything that a thread holds while it waits for a
+  /// page, and have to be: their callers hold locks of the kernel meanwhile. A SETATTR of a size holds
+  /// back the writeback of the file's pages; a MKDIR keeps the daemon from looking up what it wants
+  /// to map.
+  private static let mayWait: Set<UInt32> = [
+    14, 15, 16,  // OPEN, READ, WRITE
+    18, 20,  // RELEASE, FSYNC
+    39, 40,  // IOCTL, POLL
   ]
 
   func startListening(_ threads: Int) throws(Errno) {
@@ -61,7 +61,7 @@ extension Session {
       guard length > 0 else { return false }
       if box.room.servePages(descriptor, length) { continue }
       let mayLeave = listening.leave()
-      if !mayLeave, !isAnsweredAtOnce(box) {
+      if !mayLeave, mayWait(box) {
         listening.queue(unsafe QueuedRequest(copying: box.room.request, length: length))
         continue
       }
@@ -70,9 +70,9 @@ extension Session {
     }
   }
 
-  private func isAnsweredAtOnce(_ box: RoomBox) -> Bool {
-    Self.answeredAtOnce.contains(box.room.opcode)
-      || fileSystem.waitsItself(Int32(bitPattern: box.room.caller))
+  private func mayWait(_ box: RoomBox) -> Bool {
+    Self.mayWait.contains(box.room.opcode)
+      && !fileSystem.waitsItself(Int32(bitPattern: box.room.caller))
   }
 }
 

@@ -93,7 +93,6 @@ private func configuration(
       ("store=/x", "-o store: not supported yet"), ("store", "-o store: not supported yet"),
       ("host_socket=/x", "-o host_socket: not supported yet"),
       ("dev_links", "-o dev_links: not supported yet"),
-      ("passthrough=off", "-o passthrough: off: the page-cache mode is not supported yet"),
       ("passthrough=yes", #"-o passthrough: "yes" is none of auto, on, off"#),
       ("subtype=x", "-o subtype: cannot be chosen: the type is always fuse.vsocfs"),
       ("size=1X", #"-o size: "1X" is not a size (bytes, or a number with K, M or G)"#),

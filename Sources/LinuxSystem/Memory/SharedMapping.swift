@@ -32,11 +32,14 @@ package final class SharedMapping: @unchecked Sendable {
 
 extension SharedMapping {
   /// Makes the first `count` bytes present and writable now, rather than at the first access
-  /// (madvise(2) MADV_POPULATE_WRITE, Linux 5.14).
-  package func populate(_ count: Int) {
-    guard unsafe madvise(base, count, Int32(VSOCFS_MADV_POPULATE_WRITE)) != 0 else { return }
-    for offset in stride(from: 0, to: count, by: 4096) {
-      unsafe vsocfs_touch(base + offset)
+  /// (madvise(2) MADV_POPULATE_WRITE, Linux 5.14), and keeps them in memory as far as the limit for
+  /// that allows.
+  package func populate(_ count: Int) throws(Errno) {
+    if unsafe madvise(base, count, Int32(VSOCFS_MADV_POPULATE_WRITE)) != 0 {
+      // An older kernel does not know it; for any other reason the pages cannot be had.
+      guard errno == EINVAL else { throw Errno(rawValue: errno) }
+      for offset in stride(from: 0, to: count, by: 4096) { unsafe vsocfs_touch(base + offset) }
     }
+    _ = unsafe mlock(base, count)
   }
 }

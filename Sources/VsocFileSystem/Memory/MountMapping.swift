@@ -32,7 +32,7 @@ final class MountMapping: RegionMapping {
     let descriptor = Descriptor(owning: try check { unsafe vsocfs_open_for_mapping(path) })
     let mapping = try SharedMapping(descriptor: descriptor.raw, size: Int(geometry.size))
     // What the engines touch under their locks is there before.
-    mapping.populate(Int(geometry.dataOffset))
+    try mapping.populate(Int(geometry.dataOffset))
     return mapping
   }
 

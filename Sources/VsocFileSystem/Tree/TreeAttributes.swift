@@ -102,9 +102,9 @@ extension VsocFileSystem {
   /// next.
   func ownAttributes(of node: Node) -> NodeAttributes? {
     guard var attributes = attributes(of: node) else { return nil }
-    if geteuid() != 0, case .file(_, .data) = node {
+    if geteuid() != 0 {
       attributes.uid = geteuid()
-      attributes.mode = S_IFREG | 0o600
+      attributes.mode = attributes.mode & S_IFMT | 0o700
     }
     return attributes
   }
