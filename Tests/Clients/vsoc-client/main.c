@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static const struct verb *const topics[] = {file_verbs, tree_verbs,   memory_verbs, ioctl_verbs,
-                                            poll_verbs, thread_verbs, crowd_verbs,  stress_verbs};
+                                            poll_verbs, thread_verbs, crowd_verbs,  stress_verbs, page_verbs};
 
 void reply_format(struct reply *reply, const char *format, ...) {
   va_list arguments;
