@@ -25,7 +25,7 @@ package final class Engine: Sendable {
   /// Taken before a region's locks, never while one is held. No disk is waited for inside.
   private let table = Lock(Table())
   /// Orders what is told to the files: the last one told is the newest. Taken before `table`.
-  private let layoutOrder = Lock(())
+  private let accessOrder = Lock(())
 
   package init(
     sizeCap: UInt64? = nil, storage: RegionStorage = RegionStorage()
@@ -70,30 +70,23 @@ package final class Engine: Sendable {
       try announce(configurations, in: &table)
     }
     do throws(Errno) {
-      if storage.files.areMadeAtOnce {
-        for region in regions { try region.makeFile() }
-      }
+      try storage.files.add(
+        configurations, regions.map { $0.header($0.configuration) })
     } catch {
-      for region in regions { storage.files.remove(region.name) }
       table.withLock { table in
         for region in regions { withdraw(region, from: &table) }
       }
       throw error
     }
-    table.withLock { table in
-      for region in regions {
-        table.coming.remove(region.name)
-        table.byIndex[region.index] = region
-        table.byName[region.name] = region
-      }
-    }
-    do throws(Errno) {
-      try tellLayout()
-    } catch {
-      for region in regions { _ = try? destroy(region.name) }
-      throw error
-    }
+    table.withLock { enter(regions, into: &$0) }
     return regions
+  }
+
+  /// Takes in regions whose files are there already.
+  package func adopt(_ configurations: [RegionConfiguration]) throws(Errno) {
+    try table.withLock { table throws(Errno) in
+      enter(try announce(configurations, in: &table), into: &table)
+    }
   }
 
   /// Takes the names, the indices and the bytes; nobody finds the regions yet.
@@ -126,6 +119,14 @@ package final class Engine: Sendable {
     }
   }
 
+  private func enter(_ regions: [Region], into table: inout Table) {
+    for region in regions {
+      table.coming.remove(region.name)
+      table.byIndex[region.index] = region
+      table.byName[region.name] = region
+    }
+  }
+
   private func withdraw(_ region: Region, from table: inout Table) {
     table.coming.remove(region.name)
     table.usedBytes -= UInt64(region.configuration.geometry.size)
@@ -142,17 +143,19 @@ package final class Engine: Sendable {
       try region.markDestroyed()
       table.byName.removeValue(forKey: name)
       table.byIndex.removeValue(forKey: region.index)
-      withdraw(region, from: &table)
       // Until its file is gone, nobody can make another.
       table.coming.insert(name)
       return region
     }
+    do throws(Errno) {
+      try storage.files.remove(name)
+    } catch {
+      region.unmarkDestroyed()
+      table.withLock { enter([region], into: &$0) }
+      throw error
+    }
     region.unmap()
-    // The layout first: a file that it does not name is nobody's.
-    let outcome = Result { () throws(Errno) in try tellLayout() }
-    if case .success = outcome { storage.files.remove(name) }
-    table.withLock { _ = $0.coming.remove(name) }
-    try outcome.get()
+    table.withLock { withdraw(region, from: &$0) }
     return region
   }
 
@@ -160,14 +163,16 @@ package final class Engine: Sendable {
   package func setAccess(
     of end: End, of region: Region, _ change: (inout EndAccess) -> Void
   ) throws(Errno) {
+    let old = region.configuration
     region.setAccess(of: end, change)
-    try tellLayout()
-  }
-
-  private func tellLayout() throws(Errno) {
-    guard storage.files.areMadeAtOnce else { return }
-    try layoutOrder.withLock { _ throws(Errno) in
-      try storage.files.layoutChanged(regions.map(\.configuration))
+    guard region.configuration != old else { return }
+    do throws(Errno) {
+      try accessOrder.withLock { _ throws(Errno) in
+        try storage.files.keepAccess(of: regions.map(\.configuration))
+      }
+    } catch {
+      region.setAccess(of: end) { $0 = old.access(of: end) }
+      throw error
     }
   }
 
@@ -192,7 +197,6 @@ package final class Engine: Sendable {
     var superseded = UInt64(new.size)
     defer { table.withLock { $0.usedBytes -= superseded } }
     superseded = UInt64(try region.resize(to: new).size)
-    try tellLayout()
   }
 
   private func reserve(

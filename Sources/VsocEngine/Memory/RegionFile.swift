@@ -3,7 +3,7 @@
 internal import Glibc
 package import LinuxSystem
 package import SystemPackage
-package import VsocProtocol
+internal import VsocProtocol
 
 /// The file that holds a region's bytes: a memfd, or a file that outlives the daemon.
 ///
@@ -20,13 +20,9 @@ package final class RegionFile: Sendable {
   package let kind: Kind
   package let descriptor: Descriptor
 
-  /// Whether it was there already, with contents of which nobody knows who used them.
-  package let isFound: Bool
-
-  package init(_ descriptor: consuming Descriptor, kind: Kind, isFound: Bool = false) {
+  package init(_ descriptor: consuming Descriptor, kind: Kind) {
     self.descriptor = descriptor
     self.kind = kind
-    self.isFound = isFound
   }
 
   /// Whether a client that got the descriptor's place in the kernel (FUSE passthrough) could make
@@ -39,30 +35,18 @@ package final class RegionFile: Sendable {
     if kind == .memory { try SharedMemoryFile.sealSize(of: fd) }
   }
 
-  /// Changes the size of a file that nobody maps, and tells the readers of its header. The rest of
+  /// Changes the size of memory that nobody maps, and tells the readers of its header. The rest of
   /// what it holds stays.
-  package func resize(to header: RegionHeader) throws(Errno) {
-    try allocate(Int(header.geometry.size))
-    try write(header)
-  }
-
-  /// Gives the file its size; one of a file system gets its blocks as well, so that there is no
-  /// page of it that cannot be stored to later.
-  package func allocate(_ size: Int) throws(Errno) {
-    guard ftruncate(descriptor.raw, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
-    guard kind == .stored else { return }
-    let error = posix_fallocate(descriptor.raw, 0, off_t(size))
-    guard error == 0 else { throw Errno(rawValue: error) }
-  }
-
-  /// Writes the header, but none of what the engines hold.
-  package func write(_ header: RegionHeader) throws(Errno) {
+  func resize(to header: RegionHeader) throws(Errno) {
+    guard ftruncate(descriptor.raw, off_t(header.geometry.size)) == 0 else {
+      throw Errno(rawValue: errno)
+    }
     try write(header.layoutBytes, at: 0)
   }
 
-  /// The same and the initial state of the engines, into a file of zeros.
-  package func initialize(_ header: RegionHeader) throws(Errno) {
-    try write(header)
+  /// Writes the header and the initial state of the engines into memory that is all zeros.
+  func initialize(_ header: RegionHeader) throws(Errno) {
+    try write(header.layoutBytes, at: 0)
     try write(header.signalBytes, at: Int(header.geometry.shmSignalOffset))
   }
 

@@ -4,36 +4,41 @@ internal import LinuxSystem
 package import SystemPackage
 package import VsocProtocol
 
-/// Where the files of regions come from.
+/// Where the files of regions come from, and what is kept of the regions beside them.
 ///
-/// Called from any thread, also with locks held: a call may wait for a disk, never for a request.
+/// Called from any thread, also with locks held: a call may wait for a disk, never for a request of
+/// the file system. A call that throws has changed nothing.
 package protocol RegionFiles: AnyObject, Sendable {
-  /// Whether the file of a region is made together with the region, so that it is there as long as
-  /// the region is; otherwise it is made when somebody first needs it.
-  var areMadeAtOnce: Bool { get }
+  /// Regions are about to be: makes what they need, all of it or nothing.
+  func add(_ regions: [RegionConfiguration], _ headers: [RegionHeader]) throws(Errno)
 
-  /// The file of a region: one that is there already, or a new one with its header.
-  func file(for header: RegionHeader) throws(Errno) -> RegionFile
+  /// The file of a region; asked for when somebody first needs it.
+  func open(_ header: RegionHeader) throws(Errno) -> RegionFile
 
-  /// A new file with this header, which takes the place of the one that the region has.
-  func replacement(for header: RegionHeader) throws(Errno) -> RegionFile
+  /// Whether the region is from before this process, so that nobody knows who has used it.
+  func wasFound(_ name: RegionName) -> Bool
 
-  /// What regions there are has changed, or what is said of them; to be kept with the files.
+  /// Changes a region's size and its header. What the file holds stays, as far as it fits.
   ///
-  /// - Parameter layout: all regions in the order of their indices.
-  func layoutChanged(_ layout: [RegionConfiguration]) throws(Errno)
+  /// - Parameter file: nil if nobody has needed it yet.
+  func resize(_ file: RegionFile?, to header: RegionHeader) throws(Errno)
 
-  /// The region is gone for good.
-  func remove(_ name: RegionName)
+  /// Keeps owners and modes.
+  ///
+  /// - Parameter regions: all that there are. The last call is the newest.
+  func keepAccess(of regions: [RegionConfiguration]) throws(Errno)
+
+  /// The region is about to be gone.
+  func remove(_ name: RegionName) throws(Errno)
 }
 
-/// Memory that lasts as long as somebody has it open or mapped.
+/// Memory that lasts as long as somebody has it open or mapped. Nothing else is kept.
 package final class MemoryFiles: RegionFiles {
   package init() {}
 
-  package var areMadeAtOnce: Bool { false }
+  package func add(_ regions: [RegionConfiguration], _ headers: [RegionHeader]) {}
 
-  package func file(for header: RegionHeader) throws(Errno) -> RegionFile {
+  package func open(_ header: RegionHeader) throws(Errno) -> RegionFile {
     let memory = try SharedMemoryFile(
       name: "vsocfs:\(header.name)", size: Int(header.geometry.size))
     let file = RegionFile(memory.takeDescriptor(), kind: .memory)
@@ -41,11 +46,13 @@ package final class MemoryFiles: RegionFiles {
     return file
   }
 
-  package func replacement(for header: RegionHeader) throws(Errno) -> RegionFile {
-    try file(for: header)
+  package func wasFound(_ name: RegionName) -> Bool { false }
+
+  package func resize(_ file: RegionFile?, to header: RegionHeader) throws(Errno) {
+    try file?.resize(to: header)
   }
 
-  package func layoutChanged(_ layout: [RegionConfiguration]) {}
+  package func keepAccess(of regions: [RegionConfiguration]) {}
 
   package func remove(_ name: RegionName) {}
 }

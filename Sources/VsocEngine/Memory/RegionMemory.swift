@@ -31,11 +31,4 @@ package final class RegionMemory: Sendable {
   func incoming(of end: End) -> SignalTable {
     outgoing(of: end.peer)
   }
-
-  /// Takes over what the engines hold in `other`, which has the same tables.
-  func adoptEngines(of other: RegionMemory) {
-    let start = Int(RegionGeometry.pageSize)
-    unsafe (window.base + start).copyMemory(
-      from: other.window.base + start, byteCount: Int(geometry.dataOffset) - start)
-  }
 }

@@ -45,21 +45,26 @@ extension Region {
     guard state.withLock({ $0.memory == nil }) else { return }
     let (file, geometry) = try life.withLock { life throws(Errno) in
       let file = try self.file(&life)
-      life.mappingsForUse += 1
+      life.mappings += 1
       return (file, life.configuration.geometry)
     }
+    let memory = try map(file, geometry)
+    state.withLock { state in
+      if state.memory == nil { state.memory = memory }
+    }
+  }
+
+  /// A mapping that has been counted, and is until it is undone.
+  private func map(_ file: RegionFile, _ geometry: RegionGeometry) throws(Errno) -> RegionMemory {
     let mapping: SharedMapping
     do throws(Errno) {
       mapping = try storage.mapping.map(file, of: index, geometry)
     } catch {
-      life.withLock { $0.mappingsForUse -= 1 }
+      life.withLock { $0.mappings -= 1 }
       throw error
     }
-    mapping.afterUnmap = { [weak self] in self?.life.withLock { $0.mappingsForUse -= 1 } }
-    let memory = RegionMemory(mapping, geometry)
-    state.withLock { state in
-      if state.memory == nil { state.memory = memory }
-    }
+    mapping.afterUnmap = { [weak self] in self?.life.withLock { $0.mappings -= 1 } }
+    return RegionMemory(mapping, geometry)
   }
 
   /// A user that comes while the last one goes finds the mapping, or makes a new one: both look
@@ -79,16 +84,9 @@ extension Region {
   private func file(_ life: inout RegionLife) throws(Errno) -> RegionFile {
     if let file = life.file { return file }
     guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
-    let file = try storage.files.file(for: header(life.configuration))
+    let file = try storage.files.open(header(life.configuration))
     life.file = file
-    // What was there before this daemon may have been used.
-    if file.isFound { life.isSealed = true }
     return file
-  }
-
-  /// Makes the file together with the region.
-  func makeFile() throws(Errno) {
-    try life.withLock { life throws(Errno) in _ = try self.file(&life) }
   }
 
   /// The mapping. Under the lock of `state`.
@@ -97,9 +95,11 @@ extension Region {
     let mapping = storage.mapping
     guard !mapping.isForUseOnly else { throw .operationNotSupportedByDevice }
     let (file, geometry) = try life.withLock { life throws(Errno) in
-      (try self.file(&life), life.configuration.geometry)
+      let file = try self.file(&life)
+      life.mappings += 1
+      return (file, life.configuration.geometry)
     }
-    let memory = RegionMemory(try mapping.map(file, of: index, geometry), geometry)
+    let memory = try map(file, geometry)
     state.memory = memory
     return memory
   }
@@ -133,55 +133,46 @@ extension Region {
 
   /// Changes the size, and gives the geometry that there was.
   ///
-  /// - Throws: EPERM once it is fixed; EBUSY while this process has mapped what must not shrink.
+  /// - Throws: EPERM once it is fixed. EBUSY while somebody waits on a word of the memory, or this
+  ///   process has mapped it for use: nothing that is mapped may shrink.
   func resize(to geometry: RegionGeometry) throws(Errno) -> RegionGeometry {
-    guard storage.mapping.isForUseOnly else { return try replaceFile(geometry) }
+    if !storage.mapping.isForUseOnly { try unmapUnwatched() }
     return try life.withLock { life throws(Errno) in
-      try Self.checkResizable(life)
-      guard life.mappingsForUse == 0 else { throw .resourceBusy }
+      guard !life.isSealed else { throw .notPermitted }
+      guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
+      guard life.mappings == 0 else { throw .resourceBusy }
       var configuration = life.configuration
       configuration.geometry = geometry
-      try life.file?.resize(to: self.header(configuration))
+      try self.storage.files.resize(life.file, to: self.header(configuration))
       swap(&life.configuration, &configuration)
       return configuration.geometry
     }
   }
 
-  private static func checkResizable(_ life: RegionLife) throws(Errno) {
-    guard !life.isSealed else { throw .notPermitted }
-    guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
-  }
-
-  /// Gives the region a new file, so that whoever still looks at the old one finds it as it was.
-  private func replaceFile(_ geometry: RegionGeometry) throws(Errno) -> RegionGeometry {
-    try update { state, _ throws(Errno) in
-      try self.life.withLock { life throws(Errno) in
-        try Self.checkResizable(life)
-        var configuration = life.configuration
-        configuration.geometry = geometry
-        if life.file != nil {
-          let file = try self.storage.files.replacement(for: self.header(configuration))
-          if let old = state.memory {
-            let new = RegionMemory(
-              try self.storage.mapping.map(file, of: self.index, geometry), geometry)
-            new.adoptEngines(of: old)
-            state.memory = new
-          }
-          life.file = file
-        }
-        swap(&life.configuration, &configuration)
-        return configuration.geometry
-      }
+  /// Lets the mapping go as long as nobody is known to look at it; the next use makes another.
+  private func unmapUnwatched() throws(Errno) {
+    let memory = try state.withLock { state throws(Errno) in
+      guard state.guest.blockedWrites.isEmpty, state.host.blockedWrites.isEmpty,
+        state.sleepers.buckets.isEmpty
+      else { throw .resourceBusy }
+      return state.memory.take()
     }
+    if memory != nil { watcher.collect() }
   }
 
   /// Marks the region destroyed. EBUSY while it has users.
   func markDestroyed() throws(Errno) {
     try life.withLock { life throws(Errno) in
-      guard life.users == 0, life.mappingsForUse == 0 else { throw .resourceBusy }
+      guard life.users == 0, !storage.mapping.isForUseOnly || life.mappings == 0 else {
+        throw .resourceBusy
+      }
       life.isDestroyed = true
-      life.file = nil
     }
+  }
+
+  /// It could not be destroyed after all.
+  func unmarkDestroyed() {
+    life.withLock { $0.isDestroyed = false }
   }
 
   /// Lets the mapping go, whoever may still want it.

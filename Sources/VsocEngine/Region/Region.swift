@@ -37,7 +37,10 @@ package final class Region: Sendable {
     self.parking = parking
     self.watcher = watcher
     self.counters = counters
-    life = Lock(RegionLife(configuration: configuration))
+    // What was there before this process may be in use as it is.
+    life = Lock(
+      RegionLife(
+        configuration: configuration, isSealed: storage.files.wasFound(configuration.name)))
   }
 
   package var configuration: RegionConfiguration {

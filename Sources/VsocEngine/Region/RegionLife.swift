@@ -5,12 +5,12 @@
 /// a page of it, and what it waits for may be just such an answer.
 struct RegionLife {
   var configuration: RegionConfiguration
-  /// Made when it is first needed, unless all files are made at once.
+  /// Opened when it is first needed.
   var file: RegionFile?
   /// Open handles and other users; the region cannot be destroyed while there are any.
   var users = 0
-  /// Mappings for use only that there are, or that are being made or undone.
-  var mappingsForUse = 0
+  /// Mappings that there are, or that are being made or undone.
+  var mappings = 0
   /// Whether the size is fixed, because somebody may have mapped or written the memory.
   var isSealed = false
   var isDestroyed = false
