@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import LinuxSystem
 package import SystemPackage
 package import VsocProtocol
 
@@ -17,11 +18,11 @@ extension Region {
   ///
   /// - Throws: EADDRNOTAVAIL, E2BIG.
   package func value(at offset: UInt32) throws(Errno) -> UInt32 {
-    try updateMemory { _, memory, _ throws(Errno) in
-      do throws(OffsetError) {
-        return try memory.window.word(at: offset).load()
-      } catch { throw Self.errno(error) }
-    }
+    // Without the lock: if it has to wait for the page, nobody waits for it.
+    let memory = try state.withLock { state throws(Errno) in try self.memory(&state) }
+    do throws(OffsetError) {
+      return try memory.window.word(at: offset).load()
+    } catch { throw Self.errno(error) }
   }
 
   /// Sleeps while the word has the value. The offset has been checked.
