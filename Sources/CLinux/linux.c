@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -147,6 +148,14 @@ int vsocfs_open_for_mapping(const char *path) {
 int vsocfs_thread_id(void) { return (int)syscall(SYS_gettid); }
 
 int vsocfs_become_io_flusher(void) { return or_errno(prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0)); }
+
+int vsocfs_lock_file(int fd) { return or_errno(flock(fd, LOCK_EX | LOCK_NB)); }
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+int vsocfs_pidfd_open(int pid) { return or_errno(syscall(SYS_pidfd_open, pid, 0)); }
 
 int vsocfs_pipe(int ends[2]) { return or_errno(pipe2(ends, O_CLOEXEC)); }
 

@@ -82,6 +82,11 @@ int vsocfs_thread_id(void);
  * CAP_SYS_RESOURCE). 0 or -errno. */
 int vsocfs_become_io_flusher(void);
 
+/* flock(2), exclusive, without waiting: a struct has its name in Swift. */
+int vsocfs_lock_file(int fd);
+/* pidfd_open(2): glibc 2.35 has no wrapper. */
+int vsocfs_pidfd_open(int pid);
+
 /* pipe2(2), close-on-exec: not in the module. */
 int vsocfs_pipe(int ends[2]);
 /* posix_spawn(3) of `path` in a session of its own, with the `inherited` descriptors open in it
