@@ -27,6 +27,13 @@ public struct SharedWord: @unchecked Sendable {
     unsafe pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
   }
 
+  /// Puts `value` there if `expected` is there, and gives what was there in either case.
+  public func compareExchange(expected: UInt32, _ value: UInt32) -> UInt32 {
+    unsafe pointer.pointee.compareExchange(
+      expected: expected, desired: value, ordering: .sequentiallyConsistent
+    ).original
+  }
+
   /// For futex(2).
   public var address: UnsafeRawPointer { unsafe UnsafeRawPointer(pointer) }
 }
