@@ -2,7 +2,8 @@
 
 /// Something that the user asked for and that cannot be: always one line, which says where.
 package struct ConfigurationError: Error, Hashable, Sendable, CustomStringConvertible {
-  /// A layout file (with line and column for a syntax error), or an option of the command line.
+  /// A file (with line and column for a syntax error in a layout), or an option of the command
+  /// line.
   package var source: String
   /// A region by its quoted name, or by its place where the name is what is wrong.
   package var region: String?
@@ -33,7 +34,7 @@ struct ValueProblem: Error {
 }
 
 /// `text` in double quotes, for a message or a layout file; a JSON5 string, on one line.
-func quoted(_ text: String) -> String {
+package func quoted(_ text: String) -> String {
   var result = "\""
   for scalar in text.unicodeScalars {
     if scalar == "\"" || scalar == "\\" { result.append("\\") }

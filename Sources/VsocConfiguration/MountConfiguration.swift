@@ -11,17 +11,19 @@ package struct MountRequest: Hashable, Sendable {
   package var layout: String?
   /// The values of `--region`.
   package var regions: [String]
+  package var store: String?
   package var isForeground: Bool
   package var isDebug: Bool
 
   package init(
     mountpoint: String, options: [String] = [], layout: String? = nil, regions: [String] = [],
-    isForeground: Bool = false, isDebug: Bool = false
+    store: String? = nil, isForeground: Bool = false, isDebug: Bool = false
   ) {
     self.mountpoint = mountpoint
     self.options = options
     self.layout = layout
     self.regions = regions
+    self.store = store
     self.isForeground = isForeground
     self.isDebug = isDebug
   }
@@ -34,8 +36,11 @@ package struct MountConfiguration: Hashable, Sendable {
   private static let subtype = "vsocfs"
 
   package var mountpoint: String
-  /// In the order of their indices, which begin at 1.
+  /// In the order of their indices, which begin at 1; those of a store come before them.
   package var regions: [RegionConfiguration]
+  /// The directory in which the regions outlive the daemon, as it was named: to be opened before
+  /// the working directory changes.
+  package var store: String?
   /// Owner and mode of the mount's root directory.
   package var rootUID: UInt32
   package var rootGID: UInt32
@@ -64,6 +69,12 @@ package struct MountConfiguration: Hashable, Sendable {
     for list in request.options { try options.add(list: list) }
     guard request.layout == nil || options.layout == nil else {
       throw ConfigurationError(source: "--layout", problem: "there can be only one layout")
+    }
+    guard request.store == nil || options.store == nil else {
+      throw ConfigurationError(source: "--store", problem: "there can be only one store")
+    }
+    guard request.store != "" else {
+      throw ConfigurationError(source: "--store", problem: "needs a value")
     }
     let defaultMode: UInt32 = 0o660
     let defaults = RegionDefaults(
@@ -96,6 +107,7 @@ package struct MountConfiguration: Hashable, Sendable {
         problem: "\(ByteSize(sizeCap)) is less than the \(ByteSize(total)) of the regions")
     }
 
+    store = request.store ?? options.store
     mountpoint = request.mountpoint
     rootUID = defaults.uid
     rootGID = defaults.gid

@@ -13,6 +13,7 @@ package enum PassthroughMode: String, Hashable, Sendable {
 /// What `-o` lists say, as fstab would have it. Where an option is given twice, the last counts.
 struct MountOptions: Hashable, Sendable {
   var layout: String?
+  var store: String?
   /// In the order given, not yet parsed.
   var regions: [String] = []
   var sizeCap: UInt64?
@@ -68,6 +69,9 @@ struct MountOptions: Hashable, Sendable {
     case "layout":
       guard layout == nil else { throw ValueProblem("there can be only one layout") }
       layout = value
+    case "store":
+      guard store == nil else { throw ValueProblem("there can be only one store") }
+      store = value
     case "region": regions.append(value)
     // As tmpfs does, 0 is no limit.
     case "size": sizeCap = try Value.size(value)
@@ -99,11 +103,11 @@ struct MountOptions: Hashable, Sendable {
   // MARK: - Names
 
   private static let valued: Set<String> = [
-    "layout", "region", "size", "region_size", "uid", "gid", "mode", "passthrough", "fsname",
-    "subtype",
+    "layout", "store", "region", "size", "region_size", "uid", "gid", "mode", "passthrough",
+    "fsname", "subtype",
   ]
 
-  private static let unsupported: Set<String> = ["store", "host_socket", "dev_links"]
+  private static let unsupported: Set<String> = ["host_socket", "dev_links"]
 
   private static let switches: Set<String> = [
     "dirsync", "allow_other", "noallow_other", "default_permissions",

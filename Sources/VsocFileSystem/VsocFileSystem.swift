@@ -4,6 +4,7 @@ package import FuseSession
 internal import Glibc
 internal import LinuxSystem
 internal import SystemPackage
+package import VsocConfiguration
 package import VsocEngine
 package import VsocProtocol
 

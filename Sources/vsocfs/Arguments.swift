@@ -9,9 +9,9 @@ struct Arguments: ParsableCommand {
     commandName: "vsocfs",
     abstract: "Mounts a tree in which every directory is a region of shared memory.",
     discussion: """
-      Options of -o, besides those of mount(8): layout=FILE, region=NAME[:SIZE], size=SIZE (the \
-      most bytes of all regions), region_size=SIZE (of a region made by mkdir), uid=N, gid=N, \
-      mode=OCTAL, passthrough=auto|on|off, fsname=NAME, allow_other, noallow_other.
+      Options of -o, besides those of mount(8): layout=FILE, region=NAME[:SIZE], store=DIR, \
+      size=SIZE (the most bytes of all regions), region_size=SIZE (of a region made by mkdir), \
+      uid=N, gid=N, mode=OCTAL, passthrough=auto|on|off, fsname=NAME, allow_other, noallow_other.
 
       SIZE takes plain bytes, or K, M or G. End the daemon with umount(8) or SIGTERM.
       """,
@@ -36,6 +36,12 @@ struct Arguments: ParsableCommand {
     help: ArgumentHelp("A region to begin with; can be repeated.", valueName: "name[:size]"))
   var regions: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "A directory in which regions outlive the mount; made if there is none.",
+      valueName: "dir"))
+  var store: String?
+
   /// Set by the process that started this one in the background; see `DetachedProcess`.
   @Option(help: .private)
   var readyDescriptor: Int32?
@@ -56,6 +62,6 @@ struct Arguments: ParsableCommand {
   var request: MountRequest {
     MountRequest(
       mountpoint: mountpoint, options: options, layout: layout, regions: regions,
-      isForeground: isForeground || isDebug, isDebug: isDebug)
+      store: store, isForeground: isForeground || isDebug, isDebug: isDebug)
   }
 }

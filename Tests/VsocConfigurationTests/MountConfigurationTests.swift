@@ -90,7 +90,8 @@ private func configuration(
       ("ro=1", "-o ro: takes no value"), ("allow_other=", "-o allow_other: takes no value"),
       ("size", "-o size: needs a value"), ("size=", "-o size: needs a value"),
       ("layout=", "-o layout: needs a value"), ("region", "-o region: needs a value"),
-      ("store=/x", "-o store: not supported yet"), ("store", "-o store: not supported yet"),
+      ("store", "-o store: needs a value"), ("store=", "-o store: needs a value"),
+      ("store=/a,store=/b", "-o store: there can be only one store"),
       ("host_socket=/x", "-o host_socket: not supported yet"),
       ("dev_links", "-o dev_links: not supported yet"),
       ("passthrough=yes", #"-o passthrough: "yes" is none of auto, on, off"#),
@@ -142,6 +143,24 @@ private func configuration(
       try configuration(regions: [argument])
     }
     #expect(error?.description == "--region " + message)
+  }
+
+  @Test func `where the store is`() throws {
+    func store(_ options: [String], _ argument: String?) throws(ConfigurationError) -> String? {
+      try MountConfiguration(
+        MountRequest(mountpoint: "/m", options: options, store: argument), uid: 0, gid: 0
+      ).store
+    }
+    #expect(try store([], nil) == nil)
+    #expect(try store(["ro,store=/a=b"], nil) == "/a=b")
+    #expect(try store([], "a/../b") == "a/../b")
+    for (options, argument, message) in [
+      (["store=/a"], "/a", "--store: there can be only one store"),
+      ([], "", "--store: needs a value"),
+    ] {
+      let error = #expect(throws: ConfigurationError.self) { try store(options, argument) }
+      #expect(error?.description == message)
+    }
   }
 
   @Test func `one layout only, and no region twice`() throws {

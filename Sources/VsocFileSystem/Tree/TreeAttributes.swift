@@ -4,22 +4,9 @@ package import FuseSession
 internal import Glibc
 internal import LinuxSystem
 internal import SystemPackage
+internal import VsocConfiguration
 internal import VsocEngine
 internal import VsocProtocol
-
-/// Owner and mode of the root directory, which may be changed as any other's.
-package struct RootAccess: Hashable, Sendable {
-  package var uid: UInt32
-  package var gid: UInt32
-  /// Permission bits of a directory.
-  package var mode: UInt32
-
-  package init(uid: UInt32, gid: UInt32, mode: UInt32) {
-    self.uid = uid
-    self.gid = gid
-    self.mode = mode
-  }
-}
 
 extension EndAccess {
   /// x wherever there is r: who may read the files may also enter.
