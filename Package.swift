@@ -67,6 +67,9 @@ let package = Package(
 
     // The tree, the layout file, the daemon.
     swiftTarget("VsocConfiguration", ["VsocProtocol", "VsocEngine", system]),
+    // The directory in which regions outlive the daemon.
+    swiftTarget(
+      "VsocStore", ["VsocConfiguration", "VsocEngine", "VsocProtocol", "LinuxSystem", system]),
     swiftTarget(
       "VsocFileSystem",
       [
@@ -110,6 +113,12 @@ let package = Package(
     testTarget(
       "VsocConfigurationTests",
       ["VsocConfiguration", "VsocEngine", "VsocProtocol", "TestSupport"]),
+    testTarget(
+      "VsocStoreTests",
+      [
+        "VsocStore", "VsocConfiguration", "VsocEngine", "VsocProtocol", "LinuxSystem", "CLinux",
+        "TestSupport", system,
+      ]),
 
     // Real mounts: the tests, what they need of the system, and the C client they drive.
     .executableTarget(
