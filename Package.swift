@@ -73,8 +73,8 @@ let package = Package(
     swiftTarget(
       "VsocFileSystem",
       [
-        "VsocConfiguration", "VsocEngine", "VsocProtocol", "FuseSession", "LinuxSystem",
-        "CLinux", "CVsocABI", system, logging,
+        "VsocConfiguration", "VsocStore", "VsocEngine", "VsocProtocol", "FuseSession",
+        "LinuxSystem", "CLinux", "CVsocABI", system, logging,
       ]),
     .executableTarget(
       name: "vsocfs",

@@ -9,6 +9,7 @@ internal import SystemPackage
 package import VsocConfiguration
 package import VsocEngine
 internal import VsocProtocol
+internal import VsocStore
 
 /// The parts of a mount, put together: engine, file system, connection, and the thread that
 /// answers interrupts. Its connection is the kernel's, or a test's that plays the kernel.
@@ -40,23 +41,48 @@ package final class Server: Sendable {
     passthrough = configuration.passthrough
     isReadOnly = configuration.isReadOnly
     let isPrivileged = geteuid() == 0
-    engine = try Engine(sizeCap: configuration.sizeCap)
-    try engine.create(configuration.regions)
-    interrupts = try InterruptQueue()
     let logger = Logger(label: "vsocfs") { StreamLogHandler.standardError(label: $0) }
-    let root = RootAccess(
+    var root = RootAccess(
       uid: configuration.rootUID, gid: configuration.rootGID, mode: configuration.rootMode)
+    let store = try Self.store(configuration) { logger.notice("\($0)") }
+    if let store {
+      engine = try Engine(
+        sizeCap: configuration.sizeCap, storage: RegionStorage(files: store))
+      try engine.adopt(store.regions)
+      // What was changed last counts, here as for regions.
+      if let kept = store.root { root = kept } else { try store.setRoot(root) }
+    } else {
+      engine = try Engine(sizeCap: configuration.sizeCap)
+      try engine.create(configuration.regions)
+    }
+    interrupts = try InterruptQueue()
     fileSystem = VsocFileSystem(
       engine: engine, root: root,
       defaultGeometry: try RegionGeometry(size: configuration.defaultRegionSize),
       version: "vsocfs \(productVersion)", interrupts: interrupts,
-      layoutText: { Layout.text(of: $0) }, log: { logger.error("\($0)") })
+      layoutText: { Layout.text(of: $0) },
+      keepRoot: { try store?.setRoot($0) },
+      log: { logger.error("\($0)") })
     let ended = try Ended()
     self.ended = ended
     session = try Session(
       fileSystem, options: configuration.libfuseOptions,
       wantsPassthrough: passthrough != .off && isPrivileged,
       isVerbose: configuration.isDebug, ended: { ended.event.signal() })
+  }
+
+  /// How long a daemon of the same store that is about to end is given to do so.
+  private static let patience: UInt64 = 5_000_000_000
+
+  /// The store with all regions that there are to be.
+  private static func store(
+    _ configuration: MountConfiguration, log: (String) -> Void
+  ) throws -> Store? {
+    guard let path = configuration.store else { return nil }
+    let deadline = MonotonicInstant(nanoseconds: MonotonicInstant.now.nanoseconds + patience)
+    let store = try Store(path: path, until: deadline, log: log)
+    try store.populate(configuration.regions, sizeCap: configuration.sizeCap, log: log)
+    return store
   }
 
   /// Mounts, and finds out whether the mount works.

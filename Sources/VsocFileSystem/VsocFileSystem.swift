@@ -26,6 +26,8 @@ package final class VsocFileSystem: FileSystem {
   private let logLine: @Sendable (String) -> Void
   /// The text of `.vsocfs/layout` for the regions there are.
   let layoutText: @Sendable ([RegionConfiguration]) -> String
+  /// Makes owner and mode of the root directory last as long as the regions.
+  private let keepRoot: @Sendable (RootAccess) throws -> Void
 
   /// - Parameters:
   ///   - root: owner and mode of the root directory.
@@ -33,6 +35,7 @@ package final class VsocFileSystem: FileSystem {
   package init(
     engine: Engine, root: RootAccess, defaultGeometry: RegionGeometry, version: String,
     interrupts: InterruptQueue, layoutText: @escaping @Sendable ([RegionConfiguration]) -> String,
+    keepRoot: @escaping @Sendable (RootAccess) throws -> Void,
     log: @escaping @Sendable (String) -> Void
   ) {
     self.engine = engine
@@ -40,6 +43,7 @@ package final class VsocFileSystem: FileSystem {
     self.defaultGeometry = defaultGeometry
     self.interrupts = interrupts
     self.layoutText = layoutText
+    self.keepRoot = keepRoot
     owner = RootAccess(uid: root.uid, gid: root.gid, mode: 0)
     rootAccess = Lock(root)
     logLine = log
@@ -60,6 +64,20 @@ package final class VsocFileSystem: FileSystem {
 
   package func waitsItself(_ thread: Int32) -> Bool {
     mode.pageCache?.isOpening(thread) ?? false
+  }
+
+  /// Changes owner or mode of the root directory.
+  func setRoot(_ change: (inout RootAccess) -> Void) throws(Errno) {
+    try rootAccess.withLock { root throws(Errno) in
+      var new = root
+      change(&new)
+      do {
+        try keepRoot(new)
+      } catch {
+        throw error as? Errno ?? .ioError
+      }
+      root = new
+    }
   }
 
   package func interrupted(_ token: UInt64) {

@@ -112,7 +112,7 @@ extension VsocFileSystem {
   private func change(_ node: Node, _ changes: AttributeChanges) throws(Errno) {
     switch node {
     case .root:
-      rootAccess.withLock { root in
+      try setRoot { root in
         if let mode = changes.mode { root.mode = mode & 0o777 }
         if let uid = changes.uid { root.uid = uid }
         if let gid = changes.gid { root.gid = gid }
