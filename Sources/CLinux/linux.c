@@ -178,6 +178,19 @@ int vsocfs_spawn_session(const char *path, char *const *arguments, char *const *
   return error ? -error : pid;
 }
 
+int vsocfs_spawn_helper(const char *program, char *const *arguments, char *const *environment,
+                        int error, int inherited) {
+  posix_spawn_file_actions_t actions;
+  pid_t pid;
+  posix_spawn_file_actions_init(&actions);
+  int failure = posix_spawn_file_actions_adddup2(&actions, error, STDERR_FILENO);
+  if (!failure && inherited >= 0)
+    failure = posix_spawn_file_actions_adddup2(&actions, inherited, inherited);
+  if (!failure) failure = posix_spawnp(&pid, program, &actions, NULL, arguments, environment);
+  posix_spawn_file_actions_destroy(&actions);
+  return failure ? -failure : pid;
+}
+
 int vsocfs_wait_for_exit(int pid) {
   int status;
   while (waitpid(pid, &status, 0) < 0)
@@ -201,6 +214,32 @@ int vsocfs_detach_standard_streams(void) {
     if (dup2(null, fd) < 0) return -errno;
   if (null > 2) close(null);
   return 0;
+}
+
+int vsocfs_socket_pair(int ends[2]) {
+  return or_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+}
+
+int vsocfs_receive_descriptor(int socket) {
+  char byte;
+  struct iovec data = {.iov_base = &byte, .iov_len = 1};
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct msghdr message = {.msg_iov = &data,
+                           .msg_iovlen = 1,
+                           .msg_control = &control,
+                           .msg_controllen = sizeof control};
+  if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
+    return errno == EAGAIN ? -ENODATA : -errno;
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+      header->cmsg_len != CMSG_LEN(sizeof(int)))
+    return -ENODATA;
+  int fd;
+  memcpy(&fd, CMSG_DATA(header), sizeof fd);
+  return fd;
 }
 
 int vsocfs_send_datagram(const char *path, const char *text) {

@@ -17,7 +17,8 @@ package final class Session: @unchecked Sendable {
   let fileSystem: any FileSystem
   let raw: OpaquePointer
   let channel: UnsafeMutablePointer<vsocfs_fuse_channel>
-  private let mountPoint = Lock<String?>(nil)
+  private let mountOptions: [String]
+  private let place = Lock<MountedPlace?>(nil)
   let pool = WorkerPool()
   private let notifier = Notifier()
   let ended: @Sendable () -> Void
@@ -36,6 +37,7 @@ package final class Session: @unchecked Sendable {
   ) throws(SessionError) {
     self.fileSystem = fileSystem
     self.ended = ended
+    mountOptions = options
     let channel = UnsafeMutablePointer<vsocfs_fuse_channel>.allocate(capacity: 1)
     unsafe self.channel = unsafe channel
     unsafe channel.initialize(to: vsocfs_fuse_channel())
@@ -75,13 +77,25 @@ package final class Session: @unchecked Sendable {
 
   // MARK: Connecting
 
-  /// Mounts at a directory, by mount(2) or, for an ordinary user, by fusermount3.
+  /// Mounts at a directory: as root by mount(2), as any other user by fusermount3.
+  ///
+  /// - Parameter path: absolute, without symbolic links.
   package func mount(at path: String) throws(SessionError) {
-    guard unsafe fuse_session_mount(raw, path) == 0 else {
-      throw SessionError(FuseLog.lastLine ?? "cannot mount at \(path)")
+    let connection: Int32
+    if geteuid() == 0 {
+      guard unsafe fuse_session_mount(raw, path) == 0 else {
+        throw SessionError(FuseLog.lastLine ?? "cannot mount at \(path)")
+      }
+      connection = descriptor
+    } else {
+      do throws(FusermountError) {
+        connection = try Fusermount.mount(at: path, options: mountOptions).release()
+      } catch {
+        throw SessionError("cannot mount at \(path): \(error)")
+      }
     }
-    mountPoint.withLock { $0 = path }
-    try attach(descriptor)
+    place.withLock { $0 = MountedPlace(path) }
+    try attach(connection)
   }
 
   /// Serves a connected descriptor, which the session will close: the other end plays the kernel.
@@ -111,9 +125,6 @@ package final class Session: @unchecked Sendable {
     }
   }
 
-  /// Whether there are threads that serve the connection.
-  package var isServed: Bool { !pool.isEmpty }
-
   func notifyLater(_ handle: PollHandle) {
     if let notifier { notifier.add(handle) } else { handle.notify() }
   }
@@ -126,11 +137,25 @@ package final class Session: @unchecked Sendable {
   /// Whether the kernel granted passthrough. Known once a request other than INIT was answered.
   package var hasPassthrough: Bool { unsafe vsocfs_fuse_passthrough_granted(channel) }
 
-  /// Ends the connection for everybody, also those who wait in it, and unmounts. Workers end soon
-  /// after. ENOENT or EINVAL if it is not mounted any more.
-  package func abort() throws(Errno) {
-    guard let path = mountPoint.withLock({ $0.take() }) else { throw .invalidArgument }
-    try check { unsafe vsocfs_umount_abort(path) }
+  /// Unmounts, and ends the connection for everybody, also those who wait in it. A user other than
+  /// root may be unable to end it: then it goes on, unmounted, for those who have it open until this
+  /// process ends.
+  ///
+  /// - Returns: whether there are workers that end now, or soon.
+  package func abort() -> Bool {
+    guard let place = place.withLock({ $0.take() }) else { return false }
+    do {
+      try place.end(isAlive: { !isDead })
+    } catch {
+      fileSystem.log("cannot unmount: \(error)")
+    }
+    return isDead && !pool.isEmpty
+  }
+
+  /// Whether the connection has ended.
+  private var isDead: Bool {
+    var entry = pollfd(fd: descriptor, events: 0, revents: 0)
+    return unsafe poll(&entry, 1, 0) == 1 && entry.revents & Int16(POLLERR) != 0
   }
 
   func droppedRequest() {

@@ -34,11 +34,28 @@ package enum MountPoint {
       guard !answers(place) else {
         throw MountPointError(path: path, problem: "\(fileSystemType) is mounted there already")
       }
-      do throws(Errno) {
-        try check { unsafe vsocfs_umount_detach(directory) }
+      do {
+        try detach(directory)
       } catch {
         throw MountPointError(path: path, problem: "cannot detach the dead mount there: \(error)")
       }
+    }
+  }
+
+  /// Whether what is mounted last at a directory has lost its daemon.
+  package static func isDead(_ path: String) -> Bool {
+    guard let place = try? check({ unsafe vsocfs_open_place(path) }) else { return false }
+    return !answers(Descriptor(owning: place))
+  }
+
+  /// Takes what is mounted last away from a directory; other than root one can do so with what one
+  /// has mounted oneself.
+  private static func detach(_ directory: String) throws {
+    let result = unsafe vsocfs_umount_detach(directory)
+    if result == -EPERM {
+      try Fusermount.unmount(directory, lazily: true)
+    } else {
+      try check { result }
     }
   }
 
@@ -73,15 +90,7 @@ package enum MountPoint {
 
   private static func text(of file: FilePath) throws -> String {
     let file = try FileDescriptor.open(file, .readOnly, options: .closeOnExec)
-    return try file.closeAfter {
-      var bytes: [UInt8] = []
-      var buffer = [UInt8](repeating: 0, count: 16 << 10)
-      while true {
-        let count = try unsafe buffer.withUnsafeMutableBytes { unsafe try file.read(into: $0) }
-        guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
-        bytes += buffer[..<count]
-      }
-    }
+    return try Descriptor(owning: file.rawValue).readToEnd()
   }
 }
 

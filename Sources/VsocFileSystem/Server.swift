@@ -159,13 +159,8 @@ package final class Server: Sendable {
     engine.shutDown()
     // While there are workers to write back what clients have stored.
     if fileSystem.mode.pageCache != nil { engine.unmapAll() }
-    do throws(Errno) {
-      try session.abort()
-      if session.isServed { ended.event.wait() }
-    } catch {
-      // It is unmounted already: by umount(8), which the workers have seen, or lazily, and then
-      // what is still open ends with this process.
-    }
+    // What it cannot end ends with this process.
+    if session.abort() { ended.event.wait() }
     connectionGuard.withLock { $0.take() }?.stop()
     session.stopNotifying()
     fileSystem.disconnect()

@@ -93,6 +93,10 @@ int vsocfs_pipe(int ends[2]);
  * (negative ones are passed over): the pid, or -errno. POSIX_SPAWN_SETSID is not in the module. */
 int vsocfs_spawn_session(const char *path, char *const *arguments, char *const *environment,
                          const int *inherited, int count);
+/* posix_spawn(3) of a program on the PATH with `error` as its standard error and, unless that is -1,
+ * `inherited` open in it: the pid, or -errno. It keeps the caller's signal mask. */
+int vsocfs_spawn_helper(const char *program, char *const *arguments, char *const *environment,
+                        int error, int inherited);
 /* waitpid(2) for its end: the exit status, 128 plus the signal that ended it, or -errno. The
  * macros that take a status apart are not in the module. */
 int vsocfs_wait_for_exit(int pid);
@@ -100,6 +104,12 @@ int vsocfs_wait_for_exit(int pid);
  * 0 or -errno. */
 int vsocfs_open_standard_streams(void);
 int vsocfs_detach_standard_streams(void);
+
+/* A connected pair of UNIX sockets, close-on-exec: not in the module. */
+int vsocfs_socket_pair(int ends[2]);
+/* The descriptor that lies in a UNIX socket with one byte, close-on-exec; -ENODATA if there is none.
+ * Does not wait. The CMSG macros are not in the module. */
+int vsocfs_receive_descriptor(int socket);
 
 /* Sends one datagram to the UNIX socket `path`; a leading '@' means the abstract name space.
  * sockaddr_un is a tuple of 108 in Swift. 0 or -errno. */
