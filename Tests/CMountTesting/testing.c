@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -20,7 +22,7 @@
 static int or_errno(long result) { return result < 0 ? -errno : (int)result; }
 
 int32_t mt_spawn(const char *path, char *const *arguments, char *const *environment, int input,
-                 int output, int error, int death_signal) {
+                 int output, int error, int death_signal, const struct mt_identity *identity) {
   /* The child only makes system calls until it executes: other threads may hold any lock. */
   pid_t parent = getpid();
   pid_t pid = fork();
@@ -30,6 +32,10 @@ int32_t mt_spawn(const char *path, char *const *arguments, char *const *environm
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
   setpgid(0, 0);
+  if (identity && (setns(identity->mount_namespace, CLONE_NEWNS) || setgroups(0, NULL) ||
+                   setgid(identity->gid) || setuid(identity->uid)))
+    _exit(126);
+  /* A change of user would clear it. */
   prctl(PR_SET_PDEATHSIG, death_signal);
   if (getppid() != parent) _exit(126);
   /* Out of the way of 0, 1 and 2 first. */

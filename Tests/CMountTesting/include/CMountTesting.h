@@ -9,11 +9,18 @@
 
 #include <stdint.h>
 
+/* Who a program runs as, and the mount namespace that it sees (a descriptor). */
+struct mt_identity {
+  uint32_t uid;
+  uint32_t gid;
+  int mount_namespace;
+};
+
 /* Starts a program in a process group of its own, with standard input, output and error as given
  * (descriptors that stay open here), everything else closed. It is killed by `death_signal` when
- * the thread that started it ends. The pid. */
+ * the thread that started it ends. `identity` may be NULL: this process's own. The pid. */
 int32_t mt_spawn(const char *path, char *const *arguments, char *const *environment, int input,
-                 int output, int error, int death_signal);
+                 int output, int error, int death_signal, const struct mt_identity *identity);
 
 /* A child that calls a C function, and then does nothing until it is killed: the pid, once the
  * function has returned. It dies with the thread that started it. */

@@ -22,12 +22,13 @@ final class ChildProcess {
   ///
   /// - Parameters:
   ///   - arguments: without the program's own name.
-  ///   - environment: the child's whole environment but PATH.
+  ///   - environment: the child's whole environment, but for the usual PATH.
   ///   - log: a file that gets standard output and error instead of this object.
   ///   - deathSignal: sent if this process dies first.
+  ///   - identity: who runs it, and in which world; nil: as this process is.
   init(
     _ path: String, _ arguments: [String], environment: [String: String] = [:],
-    log: String? = nil, deathSignal: Int32 = SIGKILL
+    log: String? = nil, deathSignal: Int32 = SIGKILL, as identity: mt_identity? = nil
   ) throws {
     name = path.split(separator: "/").last.map(String.init) ?? path
     // One that has ended is told by the failed write.
@@ -45,8 +46,8 @@ final class ChildProcess {
     }
     // The child gets a blocking input: only the parent's read ends are non-blocking.
     _ = fcntl(inputEnd, F_SETFL, 0)
-    var variables = environment
-    variables["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    var variables = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+    variables.merge(environment) { $1 }
     for name in ["TSAN_OPTIONS", "ASAN_OPTIONS", "LSAN_OPTIONS", "LD_LIBRARY_PATH"] {
       if let value = unsafe getenv(name) { unsafe variables[name] = String(cString: value) }
     }
@@ -54,7 +55,12 @@ final class ChildProcess {
     var envp = unsafe variables.map { unsafe strdup("\($0.key)=\($0.value)") }
     unsafe argv.append(nil)
     unsafe envp.append(nil)
-    pid = unsafe mt_spawn(path, argv, envp, inputEnd, childOutput, childOutput, deathSignal)
+    if var identity {
+      pid = unsafe mt_spawn(
+        path, argv, envp, inputEnd, childOutput, childOutput, deathSignal, &identity)
+    } else {
+      pid = unsafe mt_spawn(path, argv, envp, inputEnd, childOutput, childOutput, deathSignal, nil)
+    }
     for index in unsafe argv.indices { unsafe free(argv[index]) }
     for index in unsafe envp.indices { unsafe free(envp[index]) }
     input = parentInput

@@ -22,6 +22,11 @@ final class Client {
     process = try ChildProcess(abi == .native ? Programs.client : Programs.client32(), [])
   }
 
+  /// One that runs already.
+  init(_ process: ChildProcess) {
+    self.process = process
+  }
+
   var pid: Int32 { process.pid }
 
   // MARK: Commands

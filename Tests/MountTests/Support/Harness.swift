@@ -122,12 +122,13 @@ final class TemporaryDirectory {
 
 /// What /proc/mounts says.
 enum Mounts {
-  /// The lines (source, mountpoint, type, ...) of whatever is mounted at `path`.
-  static func entries(at path: String) -> [[String]] {
-    (contents(of: "/proc/self/mounts") ?? "").split(separator: "\n").compactMap { line in
-      let fields = line.split(separator: " ").map(String.init)
-      return fields.count > 3 && fields[1] == path ? fields : nil
-    }
+  /// The lines (source, mountpoint, type, ...) of whatever is mounted at `path`, as a process sees it.
+  static func entries(at path: String, seenBy process: Int32? = nil) -> [[String]] {
+    (contents(of: "/proc/\(process.map { "\($0)" } ?? "self")/mounts") ?? "").split(separator: "\n")
+      .compactMap { line in
+        let fields = line.split(separator: " ").map(String.init)
+        return fields.count > 3 && fields[1] == path ? fields : nil
+      }
   }
 
   static func mountpoints(below path: String) -> [String] {

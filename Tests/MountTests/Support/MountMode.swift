@@ -50,3 +50,19 @@ struct EveryMode: SuiteTrait, TestTrait, TestScoping {
     }
   }
 }
+
+/// Runs tests in one mode only, where the others make no difference to them.
+struct OnlyInMode: SuiteTrait, TestTrait, TestScoping {
+  let mode: MountMode
+
+  init(_ mode: MountMode) { self.mode = mode }
+
+  var isRecursive: Bool { true }
+
+  func provideScope(
+    for test: Test, testCase: Test.Case?,
+    performing function: @Sendable @concurrent () async throws -> Void
+  ) async throws {
+    if testCase == nil || MountMode.current == mode { try await function() }
+  }
+}

@@ -81,6 +81,12 @@ enum Proc {
     return !state.hasPrefix("Z") && !state.hasPrefix("X")
   }
 
+  /// The user whom a process acts for; nil if there is no such process.
+  static func user(of pid: Int32) -> UInt32? {
+    let ids = value(of: "Uid", in: "/proc/\(pid)/status")?.split(separator: "\t")
+    return (ids?.first).flatMap { UInt32($0) }
+  }
+
   /// The processes whose command line ends with `argument`.
   static func processes(withLastArgument argument: String) -> [Int32] {
     names(in: "/proc").compactMap { name in
