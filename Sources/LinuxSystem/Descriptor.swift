@@ -21,7 +21,7 @@ package struct Descriptor: ~Copyable, Sendable {
     var buffer = [UInt8](repeating: 0, count: 16 << 10)
     while true {
       let count = try check(retryOnInterrupt: true) {
-        let count = unsafe read(raw, &buffer, buffer.count)
+        let count = unsafe Glibc.read(raw, &buffer, buffer.count)
         return count < 0 ? -errno : Int32(count)
       }
       guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }

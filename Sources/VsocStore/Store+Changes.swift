@@ -149,7 +149,17 @@ extension Store {
   package func setRoot(_ root: RootAccess) throws(Errno) {
     try state.withLock { state throws(Errno) in
       guard root != state.root else { return }
-      try directory.replace(StoreContents.root, root.storedText)
+      do throws(Errno) {
+        try directory.replace(StoreContents.root, root.storedText)
+      } catch {
+        // It may have taken its place before that failed.
+        if let old = state.root {
+          try? directory.replace(StoreContents.root, old.storedText)
+        } else {
+          try? directory.remove(StoreContents.root)
+        }
+        throw error
+      }
       state.root = root
     }
   }

@@ -30,7 +30,11 @@ extension Region {
   /// What one end looks like at the moment. Of a region that nobody has used yet, the state of the
   /// engines is that of fresh memory; of one that nobody uses now, it is what its file says.
   package func snapshot(of end: End) -> EndSnapshot {
-    let life = life.withLock { $0 }
+    let life = life.withLock { life in
+      // What is from before this process has a past, although nobody has needed its file yet.
+      if storage.files.wasFound(name) { _ = try? self.file(&life) }
+      return life
+    }
     return state.withLock { state in
       let engines: EngineSnapshot =
         if let memory = state.memory {

@@ -81,7 +81,7 @@ extension Region {
   // MARK: The file and the mapping
 
   /// The region's file, made if this is the first use of it. Under the lock of `life`.
-  private func file(_ life: inout RegionLife) throws(Errno) -> RegionFile {
+  func file(_ life: inout RegionLife) throws(Errno) -> RegionFile {
     if let file = life.file { return file }
     guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
     let file = try storage.files.open(header(life.configuration))

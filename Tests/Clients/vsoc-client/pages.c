@@ -71,6 +71,19 @@ static void verb_reap(int argc, char **argv, struct reply *reply) {
   reply_result(reply, wrong);
 }
 
+/* sync MAPPING OFFSET: msync(2) of the page there. */
+static void verb_sync(int argc, char **argv, struct reply *reply) {
+  (void)argc;
+  uintptr_t at = (uintptr_t)mapped(argv[1], argv[2]) / PAGE * PAGE;
+  reply_result(reply, msync((void *)at, PAGE, MS_SYNC));
+}
+
+/* fsync FD */
+static void verb_fsync(int argc, char **argv, struct reply *reply) {
+  (void)argc;
+  reply_result(reply, fsync(descriptor(argv[1])));
+}
+
 /* touch-bus MAPPING OFFSET: what a look at a page gives: a number, or "bus". */
 static void verb_touch_bus(int argc, char **argv, struct reply *reply) {
   (void)argc;
@@ -249,15 +262,15 @@ static void verb_journal_check(int argc, char **argv, struct reply *reply) {
       break;
     }
     written += journal.done[slot] != 0;
+    if (!journal.done[slot]) continue;
     if (slot == journal.begun % journal.slots) {
       /* This one may be the old, the new, or a part of each. */
       const struct record coming = record_of(journal.begun);
       for (size_t i = 0; i < RECORD / 8; i++) {
         uint64_t word = ((uint64_t *)&found)[i];
-        uint64_t old = journal.done[slot] ? ((uint64_t *)&expected)[i] : 0;
-        wrong += word != old && word != ((const uint64_t *)&coming)[i];
+        wrong += word != ((uint64_t *)&expected)[i] && word != ((const uint64_t *)&coming)[i];
       }
-    } else if (journal.done[slot]) {
+    } else {
       wrong += memcmp(&found, &expected, RECORD) != 0;
     }
   }
@@ -267,6 +280,8 @@ static void verb_journal_check(int argc, char **argv, struct reply *reply) {
 
 const struct verb page_verbs[] = {{"sow", 4, verb_sow},
                                   {"reap", 4, verb_reap},
+                                  {"sync", 2, verb_sync},
+                                  {"fsync", 1, verb_fsync},
                                   {"touch-bus", 2, verb_touch_bus},
                                   {"storm", 3, verb_storm},
                                   {"journal", 3, verb_journal},

@@ -85,7 +85,8 @@ struct NeedsMounts: SuiteTrait, TestScoping {
   .serialized, NeedsMounts(), EveryMode(),
   .compactMapIssues { issue in
     var issue = issue
-    issue.comments.append("in \(MountMode.current) mode")
+    let mode: Comment = "in \(MountMode.current) mode"
+    if !issue.comments.contains(mode) { issue.comments.append(mode) }
     return issue
   }) enum MountTests
 {}
