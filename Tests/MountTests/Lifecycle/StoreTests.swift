@@ -34,8 +34,8 @@ extension MountTests {
 
     private enum Ending: String, CaseIterable, CustomTestStringConvertible {
       case umount
-      case SIGTERM
-      case SIGKILL
+      case term = "SIGTERM"
+      case kill = "SIGKILL"
 
       var testDescription: String { rawValue }
 
@@ -44,9 +44,9 @@ extension MountTests {
         case .umount:
           try eventually("umount") { unsafe mt_umount(mount.mountpoint) == 0 }
           mount.expectCleanEnd()
-        case .SIGTERM:
+        case .term:
           mount.terminate()
-        case .SIGKILL:
+        case .kill:
           mount.process.kill()
         }
       }
@@ -80,7 +80,7 @@ extension MountTests {
       }
       for _ in 0..<2 {
         try home.withDaemon { mount in
-          if ending == .SIGKILL { mount.expectedLogLines = ["dead", "stale", "detach"] }
+          if ending == .kill { mount.expectedLogLines = ["dead", "stale", "detach"] }
           let client = try mount.client()
           #expect(try mount.read(".vsocfs/layout") == layout)
           #expect(try client("list", mount.mountpoint) == ".vsocfs/Größe 2/demo")
