@@ -40,12 +40,15 @@ long number(const char *text);
 
 /* Clients by kind; the arguments are those behind SECONDS. */
 int client_touch(int argc, char **argv);
+int client_load(int argc, char **argv);
+int client_sync(int argc, char **argv);
 int client_stream(int argc, char **argv);
 int client_transfer(int argc, char **argv);
 int client_exchange(int argc, char **argv);
 int client_futex(int argc, char **argv);
 int client_ring(int argc, char **argv);
 int client_ioctl(int argc, char **argv);
+int client_open(int argc, char **argv);
 int client_cond_sleeper(int argc, char **argv);
 int client_cond_waker(int argc, char **argv);
 int client_cond_wake_once(int argc, char **argv);

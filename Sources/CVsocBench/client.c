@@ -140,12 +140,15 @@ int vsocfs_bench_subcommand(int argc, char **argv) {
     int arguments;
   } kinds[] = {
       {"touch", client_touch, 2},
+      {"load", client_load, 2},
+      {"sync", client_sync, 4},
       {"stream", client_stream, 4},
       {"transfer", client_transfer, 5},
       {"exchange", client_exchange, 2},
       {"futex", client_futex, 3},
       {"ring", client_ring, 6},
       {"ioctl", client_ioctl, 3},
+      {"open", client_open, 3},
       {"cond-sleeper", client_cond_sleeper, 2},
       {"cond-waker", client_cond_waker, 2},
       {"cond-wake-once", client_cond_wake_once, 2},

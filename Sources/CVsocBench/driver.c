@@ -58,6 +58,14 @@ int vsocfs_bench_memfd(size_t size) {
   return fd;
 }
 
+int vsocfs_bench_file(const char *directory, size_t size) {
+  int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd < 0) return -errno;
+  int error = posix_fallocate(fd, 0, (off_t)size);
+  if (error) close(fd);
+  return error ? -error : fd;
+}
+
 int vsocfs_bench_eventfd(void) { return or_errno(eventfd(0, EFD_CLOEXEC)); }
 
 int vsocfs_bench_catch_signals(void) {
@@ -171,7 +179,7 @@ int vsocfs_bench_confine(int pid, int index) {
 }
 
 int vsocfs_bench_detach_mount(const char *path) {
-  return or_errno(umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW));
+  return or_errno(umount2(path, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW));
 }
 
 bool vsocfs_bench_is_mounted(const char *path) {

@@ -26,6 +26,50 @@ int client_touch(int argc, char **argv) {
   return 0;
 }
 
+/* TARGET SIZE: the time of the first load from pages of a fresh file, of which none is read ahead or
+ * mapped along with another. */
+int client_load(int argc, char **argv) {
+  (void)argc;
+  enum { STRIDE = MIB, WINDOW = 16 * PAGE };
+  size_t size = (size_t)number(argv[1]);
+  volatile char *memory = vsocfs_bench_client_map(argv[0], size);
+  if (madvise((void *)memory, size, MADV_RANDOM) != 0) client_fail("madvise");
+  for (size_t first = 0; first < STRIDE; first += WINDOW) {
+    for (size_t at = first; at < size; at += STRIDE) {
+      uint64_t begin = vsocfs_bench_now();
+      (void)memory[at];
+      vsocfs_bench_record(0, (double)(vsocfs_bench_now() - begin));
+    }
+  }
+  return 0;
+}
+
+/* TARGET SIZE store|sync SAMPLES: stores to each page of a MiB and has it written back. A sample is
+ * one of the two, of a page or of the MiB. */
+int client_sync(int argc, char **argv) {
+  (void)argc;
+  size_t size = (size_t)number(argv[1]);
+  bool stores = strcmp(argv[2], "store") == 0;
+  long samples = number(argv[3]);
+  char *memory = vsocfs_bench_client_map(argv[0], size);
+  size_t start = MIB;
+  memset(memory + start, 1, size - start);
+  if (msync(memory + start, size - start, MS_SYNC) != 0) client_fail("msync");
+  for (long sample = 0; sample < samples; sample++) {
+    volatile char *at = memory + start;
+    uint64_t begin = vsocfs_bench_now();
+    for (size_t page = 0; page < MIB; page += PAGE) at[page] = (char)sample;
+    uint64_t stored = vsocfs_bench_now();
+    if (msync(memory + start, MIB, MS_SYNC) != 0) client_fail("msync");
+    uint64_t synced = vsocfs_bench_now();
+    vsocfs_bench_record(0, stores ? (double)(stored - begin) / (MIB / PAGE)
+                                  : (double)(synced - stored));
+    start += MIB;
+    if (start + MIB > size) start = MIB;
+  }
+  return 0;
+}
+
 /* TARGET SIZE read|write PASSES: sequential passes; a sample is the time of one MiB. */
 int client_stream(int argc, char **argv) {
   (void)argc;

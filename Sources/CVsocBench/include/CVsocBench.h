@@ -53,6 +53,8 @@ uint64_t vsocfs_bench_now(void);
 
 /* An empty memfd of `size` bytes, sealed as a region's is. */
 int vsocfs_bench_memfd(size_t size);
+/* A file without a name in the file system of `directory`, with all its blocks. */
+int vsocfs_bench_file(const char *directory, size_t size);
 int vsocfs_bench_eventfd(void);
 /* Blocks the signals that end the benchmark and returns a signalfd for them. */
 int vsocfs_bench_catch_signals(void);
@@ -74,6 +76,7 @@ int vsocfs_bench_notify_read(int fd);
 int64_t vsocfs_bench_cpu_time(int pid);
 /* Confines all threads of a process, and those that they will start, to the index'th CPU. */
 int vsocfs_bench_confine(int pid, int index);
+/* Ends the mount's connection too, so that whoever waits for its daemon does so no longer. */
 int vsocfs_bench_detach_mount(const char *path);
 /* Is `path` a mountpoint at this moment? Reads /proc/mounts: a dead mount is found as well. */
 bool vsocfs_bench_is_mounted(const char *path);
