@@ -6,11 +6,13 @@ internal import Glibc
 /// All rows, in the order of the table. Baselines that need nothing but memory come first.
 private let groups = [
   RowGroup(name: "memory", subject: "64 MiB mapping", run: memoryRows),
+  RowGroup(name: "page", subject: "pages that come, get dirty and are written back", run: pageRows),
   RowGroup(name: "transfer", subject: "pread and pwrite on data", run: transferRows),
   RowGroup(name: "futex", subject: "ping-pong over two futexes", run: futexRows),
   RowGroup(name: "post", subject: "post to a table from a mapping", run: postRows),
   RowGroup(name: "doorbell", subject: "ping-pong over doorbell", run: doorbellRows),
   RowGroup(name: "ioctl", subject: "suppressed MAYBE_SEND_INTERRUPT", run: ioctlRows),
+  RowGroup(name: "open", subject: "open and close", run: openRows),
   RowGroup(name: "cond", subject: "COND_WAKE among many sleepers", run: condRows),
   RowGroup(name: "mount", subject: "mount with 4,096 regions", run: mountRows),
   RowGroup(name: "idle", subject: "blocked pollers", run: idleRows),
@@ -18,6 +20,8 @@ private let groups = [
     name: "loops", subject: "thread settings of the C daemon (only when named)", isExtra: true,
     run: loopRows),
 ]
+
+extension ModeChoice: ExpressibleByArgument {}
 
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -39,6 +43,12 @@ struct BenchCommand: ParsableCommand {
 
   @Option(help: "Where the results go as JSON.")
   var json = ".build/bench.json"
+
+  @Option(help: "A file for the results as a Markdown table.")
+  var markdown: String?
+
+  @Option(help: "How the memory of regions is had: passthrough, page-cache, or both by turns.")
+  var mode = ModeChoice.both
 
   @Option(help: "The vsocfs to measure; the one beside this program if not given.")
   var daemon: String?
@@ -75,20 +85,25 @@ struct BenchCommand: ParsableCommand {
   }
 
   private func measure() throws(BenchError) -> [Row] {
-    let bench = Bench(
-      workplace: try Workplace(), daemonPath: try daemonPath(), baselineLoop: baselineLoop,
-      rounds: rounds ?? (quick ? 3 : 9), isQuick: quick)
     let load = Report.load
+    var bench = Bench(
+      workplace: try Workplace(), daemonPath: try daemonPath(), modes: mode.modes,
+      baselineLoop: baselineLoop, rounds: rounds ?? (quick ? 3 : 9), isQuick: quick)
+    try bench.omitImpossibleModes()
     var rows: [Row] = []
     for group in groups where isWanted(group) {
       note("\(group.name): \(group.subject) ...")
-      rows += try bench.attempt(group.name, group.subject) { () throws(BenchError) in
-        try group.run(bench)
+      do throws(BenchError) {
+        rows += try group.run(bench)
+      } catch {
+        if error.isInterruption { throw error }
+        rows.append(.failed(group.name, group.subject, error))
       }
     }
     let report = Report(rows: rows, bench: bench, loadBefore: load)
     print(report.table(), terminator: "")
     try writeFile(json, try report.json())
+    if let markdown { try writeFile(markdown, report.markdown()) }
     return rows
   }
 

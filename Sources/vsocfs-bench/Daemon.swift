@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CVsocBench
+internal import FoundationEssentials
 internal import Glibc
 
 /// A FUSE daemon on a mountpoint of its own: vsocfs, or the baseline.
 final class Daemon {
   let mountPoint: String
+  /// That of vsocfs.
+  let mode: Mode?
   /// From the start of the process to READY=1, in nanoseconds.
   private(set) var startTime = 0.0
   private let workplace: Workplace
@@ -15,11 +18,12 @@ final class Daemon {
 
   /// Starts `executable` and waits until it is ready.
   init(
-    _ name: String, _ command: (_ mountPoint: String) -> [String], in workplace: Workplace,
-    limit: Double = Workplace.roundLimit
+    _ name: String, _ command: (_ mountPoint: String) -> [String], mode: Mode? = nil,
+    in workplace: Workplace, limit: Double = Workplace.roundLimit
   ) throws(BenchError) {
     self.workplace = workplace
     self.name = name
+    self.mode = mode
     mountPoint = workplace.newPath(name)
     errors = try workplace.openErrors()
     guard unsafe mkdir(mountPoint, 0o755) == 0 else {
@@ -48,7 +52,8 @@ final class Daemon {
     let deadline = Deadline(seconds: limit)
     while vsocfs_bench_notify_read(workplace.notifySocket) != 1 {
       if let status = child.ended() {
-        throw BenchError("\(name): \(workplace.lastLine(of: errors) ?? Child.describe(status))")
+        throw BenchError(
+          workplace.lastLine(of: errors) ?? "\(name): \(Child.describe(status))")
       }
       let descriptors = [workplace.notifySocket, child.descriptor]
       if try workplace.waitForOne(of: descriptors, until: deadline) == nil {
@@ -58,7 +63,8 @@ final class Daemon {
     startTime = Double(vsocfs_bench_now() - begin)
   }
 
-  /// Ends the process, politely at first, and leaves nothing mounted.
+  /// Ends the process, politely at first, and leaves nothing mounted. A daemon that does not even
+  /// die, as it waits for itself, is let go by the end of its connection.
   func stop() {
     if let child {
       child.signal(SIGTERM)
@@ -72,7 +78,12 @@ final class Daemon {
       _ = unsafe vsocfs_bench_detach_mount(mountPoint)
     }
     unsafe rmdir(mountPoint)
+    // There may be none.
+    if mode == .store { try? FileManager.default.removeItem(atPath: Self.store(of: mountPoint)) }
   }
+
+  /// Where the files of a daemon are that has a store.
+  static func store(of mountPoint: String) -> String { "\(mountPoint).store" }
 
   func path(_ relative: String) -> String { "\(mountPoint)/\(relative)" }
 

@@ -12,12 +12,15 @@ struct Report: Encodable {
   var processors: Int
   /// Of the minute before the first row: on a busy machine the figures say little.
   var loadBefore: String
+  /// Why rows of a mode are missing.
+  var omissions: [String]
 
   init(rows: [Row], bench: Bench, loadBefore: String) {
     self.rows = rows
     self.loadBefore = loadBefore
     rounds = bench.rounds
     isQuick = bench.isQuick
+    omissions = bench.omissions
     kernel =
       readFile("/proc/sys/kernel/osrelease")?.split(separator: "\n").first.map(String.init)
       ?? "unknown"
@@ -44,13 +47,14 @@ struct Report: Encodable {
   /// The table, one line a row; notes and failures stand below their row.
   func table() -> String {
     let head = [
-      "row", "what", "median", "p99", "baseline", "median", "p99", "ratio", "min–max", "target", "",
+      "row", "what", "mode", "cost", "median", "p99", "baseline", "median", "p99", "ratio",
+      "min–max", "target", "",
     ]
     let lines = rows.map(cells)
     let widths = head.indices.map { column in
       ([head] + lines.map(\.cells)).map { $0[column].count }.max() ?? 0
     }
-    let numeric: Set = [2, 3, 5, 6, 7, 8]
+    let numeric: Set = [4, 5, 7, 8, 9, 10]
     func join(_ cells: [String]) -> String {
       let padded = cells.enumerated().map { column, text in
         let space = String(repeating: " ", count: widths[column] - text.count)
@@ -65,8 +69,12 @@ struct Report: Encodable {
       text += join(cells) + "\n"
       for note in notes { text += "    \(note)\n" }
     }
-    return text
-      + "\(processors) CPUs, Linux \(kernel), \(rounds) rounds, load before \(loadBefore)\n"
+    for omission in omissions { text += "\(omission)\n" }
+    return text + "\(circumstances)\n"
+  }
+
+  private var circumstances: String {
+    "\(processors) CPUs, Linux \(kernel), \(rounds) rounds, load before \(loadBefore)"
   }
 
   private func cells(of row: Row) -> (cells: [String], notes: [String]) {
@@ -74,15 +82,39 @@ struct Report: Encodable {
       figure.map { [$0.unit.text($0.median), $0.unit.text($0.p99)] } ?? ["-", "-"]
     }
     let verdict = row.failure != nil ? "FAILED" : row.isMet.map { $0 ? "met" : "MISSED" } ?? ""
-    var range = "-"
-    if let least = row.ratioMinimum, let greatest = row.ratioMaximum {
-      range = "\(fixed(least, 2))–\(fixed(greatest, 2))"
-    }
     let cells =
-      [row.name, row.subject] + figures(row.figure) + [row.baseline ?? "-"]
-      + figures(row.baselineFigure)
-      + [row.ratio.map { fixed($0, 3) } ?? "-", range, row.target ?? "-", verdict]
+      [row.name, row.subject, row.mode?.rawValue ?? "-", row.cost?.rawValue ?? "-"]
+      + figures(row.figure) + [row.baseline ?? "-"] + figures(row.baselineFigure)
+      + [row.ratio.map { fixed($0, 3) } ?? "-", row.ratioRange ?? "-", row.target ?? "-", verdict]
     return (cells, row.notes + (row.failure.map { ["failed: \($0)"] } ?? []))
+  }
+
+  /// The table for a document, a line a row; what is to be said of rows stands below it.
+  func markdown() -> String {
+    var text = """
+      | row | mode | cost | median | baseline (median) | ratio | min–max | target | |
+      |---|---|---|---|---|---|---|---|---|
+
+      """
+    for row in rows {
+      let verdict =
+        row.failure != nil ? "failed" : row.isMet.map { $0 ? "met" : "**missed**" } ?? ""
+      let baseline = row.baselineFigure.map { "\(row.baseline ?? "") \($0.unit.text($0.median))" }
+      let cells = [
+        "`\(row.name)`", row.mode?.rawValue, row.cost?.rawValue,
+        row.figure.map { $0.unit.text($0.median) }, baseline, row.ratio.map { fixed($0, 2) },
+        row.ratioRange, row.target ?? "reported", verdict,
+      ]
+      text += "| " + cells.map { $0 ?? "–" }.joined(separator: " | ") + " |\n"
+    }
+    text += "\n\(circumstances).\n\n"
+    for row in rows {
+      for note in row.notes + (row.failure.map { ["failed: \($0)"] } ?? []) {
+        text += "- `\(row.name)`, \(row.mode?.rawValue ?? "–"): \(note)\n"
+      }
+    }
+    for omission in omissions { text += "- \(omission)\n" }
+    return text
   }
 }
 

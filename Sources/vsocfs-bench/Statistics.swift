@@ -19,6 +19,8 @@ extension [Double] {
 /// All rounds of one side, in order.
 struct Side {
   var rounds: [Samples] = []
+  /// Why it was given up.
+  var failure: String?
 
   func figure(_ unit: Unit = .time) -> Figure {
     let all = rounds.flatMap(\.self)

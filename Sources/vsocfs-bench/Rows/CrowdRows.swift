@@ -14,31 +14,36 @@ private enum Tally {
 
 /// COND_WAKE of one sleeper, alone and among many that sleep at other offsets of the region.
 func condRows(_ bench: Bench) throws(BenchError) -> [Row] {
-  let daemon = try bench.startDaemon("bench")
-  defer { daemon.stop() }
-  let data = daemon.path("bench/data")
+  let daemons = try bench.startDaemons("bench")
+  defer { daemons.stop() }
   let crowdSize = bench.count(10_000)
   let wakes = "\(bench.count(200))"
-  let counts = CondCounts()
-  let sides = try bench.interleave(
-    { () throws(BenchError) in try counts.measureInCrowd(of: crowdSize, bench, daemon, wakes) },
-    { () throws(BenchError) in try counts.measure(1, bench, data, wakes) }
-  )
-  var latency = Row.comparing(
-    "cond-latency", "COND_WAKE to its sleeper's return, \(crowdSize) others asleep", sides[0],
-    to: "none asleep", sides[1], atMost: 1.5)
-  latency.notes.append(
-    counts.strangers == 0
-      ? "no other sleeper woke (a control that was woken once said so)"
-      : "OTHER SLEEPERS WOKE: \(counts.strangers)")
-  if counts.strangers > 0 { latency.isMet = false }
-  if counts.thrownAway > 0 {
-    latency.notes.append("\(counts.thrownAway) samples thrown away: not asleep yet")
+  let counts = daemons.map { _ in CondCounts() }
+  // Each daemon is its own baseline.
+  let sides = try bench.interleave(2 * daemons.count) { (side) throws(BenchError) in
+    let (daemon, counts) = (daemons[side / 2], counts[side / 2])
+    return side.isMultiple(of: 2)
+      ? try counts.measureInCrowd(of: crowdSize, bench, daemon, wakes)
+      : try counts.measure(1, bench, daemon.path("bench/data"), wakes)
   }
-  let call = Row.comparing(
-    "cond-call", "the COND_WAKE call itself, \(crowdSize) others asleep", counts.calls[0],
-    to: "none asleep", counts.calls[1], atMost: 1.5)
-  return [latency, call]
+  let latency = Subject(
+    "cond-latency", "COND_WAKE to its sleeper's return, \(crowdSize) others asleep", atMost: 1.5,
+    daemonIn: .all)
+  let call = Subject(
+    "cond-call", "the COND_WAKE call itself, \(crowdSize) others asleep", atMost: 1.5,
+    daemonIn: .all)
+  var latencies: [Row] = []
+  var calls: [Row] = []
+  for (index, daemon) in daemons.enumerated() {
+    let (crowd, alone, counts) = (sides[2 * index], sides[2 * index + 1], counts[index])
+    latencies.append(
+      counts.judge(.comparing(latency, daemon.mode, crowd, to: "none asleep", alone)))
+    counts.calls[0].failure = crowd.failure
+    counts.calls[1].failure = alone.failure
+    calls.append(
+      .comparing(call, daemon.mode, counts.calls[0], to: "none asleep", counts.calls[1]))
+  }
+  return latencies + calls
 }
 
 /// What the rounds leave beside their samples.
@@ -46,6 +51,20 @@ private final class CondCounts {
   var thrownAway = 0
   var strangers = 0
   var calls = [Side](repeating: Side(), count: 2)
+
+  /// The row with what is to be said of those that should not have woken.
+  func judge(_ latency: Row) -> Row {
+    guard latency.failure == nil else { return latency }
+    var row = latency
+    if strangers == 0 {
+      row.notes.append("no other sleeper woke (a control that was woken once said so)")
+    } else {
+      row.notes.append("OTHER SLEEPERS WOKE: \(strangers)")
+      row.setTarget("none else woken", isMet: false)
+    }
+    if thrownAway > 0 { row.notes.append("\(thrownAway) samples thrown away: not asleep yet") }
+    return row
+  }
 
   func measureInCrowd(
     of size: Int, _ bench: Bench, _ daemon: Daemon, _ wakes: String
@@ -118,28 +137,45 @@ final class Crowd {
 
 /// An idle mount on which many are blocked in poll(2).
 func idleRows(_ bench: Bench) throws(BenchError) -> [Row] {
-  let daemon = try bench.startDaemon("bench")
-  defer { daemon.stop() }
+  let daemons = try bench.startDaemons("bench")
+  defer { daemons.stop() }
   let count = 1000
   let seconds = bench.isQuick ? 2.0 : 10.0
-  let clients = ["bench", "bench/peer"].map { end in
-    Client(
-      "crowd", cpu: -1, "poll", daemon.path("\(end)/doorbell"), "\(count / 2)",
-      daemon.path("\(end)/signal"))
+  let subject = Subject(
+    "idle", "CPU time of the daemon, \(count) blocked pollers, \(Int(seconds)) s",
+    daemonIn: .all)
+  let sides = try bench.once.interleave(daemons.count) { (index) throws(BenchError) in
+    [try bench.idleTime(of: daemons[index], pollers: count, seconds)]
   }
-  let group = try ClientGroup(clients, in: bench.workplace)
-  try group.wait(for: "\(count) pollers") { $0.tally(Tally.parked) >= count }
-  try daemon.settle()
-  let before = try daemon.cpuTime()
-  try bench.workplace.sleep(seconds)
-  let used = try daemon.cpuTime() - before
-  group.signal(SIGTERM)
-  try group.finish()
-  var row = Row("idle", "CPU time of the daemon, \(count) blocked pollers, \(Int(seconds)) s")
-  row.figure = Figure(median: used, p99: used, samples: 1, unit: .time)
-  row.target = "≤ 10 ms"
-  row.isMet = used <= 10e6
-  return [row]
+  return zip(daemons, sides).map { daemon, side in
+    var row = Row(subject, daemon.mode)
+    row.failure = side.failure
+    guard let used = side.rounds.first?.first else { return row }
+    row.figure = side.figure()
+    row.setTarget("≤ 10 ms", isMet: used <= 10e6)
+    return row
+  }
+}
+
+extension Bench {
+  fileprivate func idleTime(
+    of daemon: Daemon, pollers count: Int, _ seconds: Double
+  ) throws(BenchError) -> Double {
+    let clients = ["bench", "bench/peer"].map { end in
+      Client(
+        "crowd", cpu: -1, "poll", daemon.path("\(end)/doorbell"), "\(count / 2)",
+        daemon.path("\(end)/signal"))
+    }
+    let group = try ClientGroup(clients, in: workplace)
+    try group.wait(for: "\(count) pollers") { $0.tally(Tally.parked) >= count }
+    try daemon.settle()
+    let before = try daemon.cpuTime()
+    try workplace.sleep(seconds)
+    let used = try daemon.cpuTime() - before
+    group.signal(SIGTERM)
+    try group.finish()
+    return used
+  }
 }
 
 /// Mounting with many regions: the time until ready, and the daemon's memory then.
@@ -147,36 +183,50 @@ func mountRows(_ bench: Bench) throws(BenchError) -> [Row] {
   let count = 4096
   let layout = "\(bench.workplace.directory)/layout"
   try writeFile(layout, layoutText(regions: count))
-  let mounts = Mounts()
-  let sides = try bench.interleave(
-    { () throws(BenchError) in try mounts.start(0, bench, ["--layout", layout]) },
-    { () throws(BenchError) in try mounts.start(1, bench, ["--region", "bench"]) }
-  )
-  var time = Row.comparing(
-    "mount-time", "mount with \(count) regions until ready", sides[0], to: "with 1", sides[1])
-  let more = zip(sides[0].rounds, sides[1].rounds).map { $0[0] - $1[0] }.percentile(50)
-  time.target = "≤ 1 s more"
-  time.isMet = more <= 1e9
-  time.notes.append("\(Unit.time.text(more)) more")
-  var memory = Row.comparing(
-    "mount-rss", "RSS of the daemon with \(count) regions", mounts.sizes[0],
-    to: "with 1", mounts.sizes[1])
-  memory.figure?.unit = .size
-  memory.baselineFigure?.unit = .size
-  memory.target = "≤ 64 MiB"
-  memory.isMet = memory.figure.map { $0.median <= 64 * 1024 * 1024 }
-  memory.notes.append(mounts.parts)
-  return [time, memory]
+  let modes = bench.modes.filter { $0 != .store }
+  let mounts = modes.map { _ in Mounts() }
+  let sides = try bench.interleave(2 * modes.count) { (side) throws(BenchError) in
+    let options = side.isMultiple(of: 2) ? ["--layout", layout] : ["--region", "bench"]
+    return try mounts[side / 2].start(side % 2, bench, modes[side / 2], options)
+  }
+  let time = Subject("mount-time", "mount with \(count) regions until ready", daemonIn: .all)
+  let memory = Subject("mount-rss", "RSS of the daemon with \(count) regions", daemonIn: .all)
+  var times: [Row] = []
+  var sizes: [Row] = []
+  for (index, mode) in modes.enumerated() {
+    let (many, one, mounts) = (sides[2 * index], sides[2 * index + 1], mounts[index])
+    var row = Row.comparing(time, mode, many, to: "with 1", one)
+    if row.failure == nil {
+      let more = zip(many.rounds, one.rounds).map { $0[0] - $1[0] }.percentile(50)
+      row.setTarget("≤ 1 s more", isMet: more <= 1e9)
+      row.notes.append("\(Unit.time.text(more)) more")
+    }
+    times.append(row)
+    mounts.sizes[0].failure = many.failure
+    mounts.sizes[1].failure = one.failure
+    row = .comparing(memory, mode, mounts.sizes[0], to: "with 1", mounts.sizes[1])
+    if let size = row.figure?.median {
+      row.figure?.unit = .size
+      row.baselineFigure?.unit = .size
+      row.setTarget("≤ 64 MiB", isMet: size <= 64 * 1024 * 1024)
+      row.notes.append(mounts.parts)
+    }
+    sizes.append(row)
+  }
+  return times + sizes
 }
 
-/// What the mounts leave beside their times.
+/// What the mounts of a mode leave beside their times.
 private final class Mounts {
+  /// With many regions, and with one.
   var sizes = [Side](repeating: Side(), count: 2)
   /// Of what the memory with many regions consists.
   var parts = ""
 
-  func start(_ side: Int, _ bench: Bench, _ options: [String]) throws(BenchError) -> Samples {
-    let daemon = try bench.startDaemon(options: options)
+  func start(
+    _ side: Int, _ bench: Bench, _ mode: Mode, _ options: [String]
+  ) throws(BenchError) -> Samples {
+    let daemon = try bench.startDaemon(mode, options: options)
     defer { daemon.stop() }
     let memory = try daemon.memory()
     sizes[side].rounds.append([memory["VmRSS"] ?? .nan])

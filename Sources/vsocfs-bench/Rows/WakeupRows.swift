@@ -6,52 +6,47 @@ internal import Glibc
 /// Two processes and two futexes: in a region, each through an end of its own, and in a memfd.
 func futexRows(_ bench: Bench) throws(BenchError) -> [Row] {
   let bench = bench.often
-  let daemon = try bench.startDaemon("bench")
-  defer { daemon.stop() }
+  let daemons = try bench.startDaemons("bench")
+  defer { daemons.stop() }
   let trips = "\(bench.count(1000))"
-  let sides = try bench.interleave(
-    { () throws(BenchError) in
-      try bench.run(
-        Client("futex", cpu: 0, daemon.path("bench/data"), "0", trips),
-        Client("futex", cpu: 1, daemon.path("bench/peer/data"), "1", trips)
-      ).samples()
-    },
-    { () throws(BenchError) in
-      try bench.runOnMemfd(
-        1 << 20, Client("futex", cpu: 0, handedOver, "0", trips),
-        Client("futex", cpu: 1, handedOver, "1", trips))
-    }
-  )
-  return [
-    .comparing(
-      "futex", "futex ping-pong in a region", sides[0], to: "memfd", sides[1], atMost: 1.05)
-  ]
+  let subject = Subject("futex", "futex ping-pong in a region", atMost: 1.05, daemonIn: [])
+  return try bench.compareWithFile(subject, size: mebibyte, on: daemons) { targets in
+    [
+      Client("futex", cpu: 0, targets.data, "0", trips),
+      Client("futex", cpu: 1, targets.peerMapping, "1", trips),
+    ]
+  }
 }
 
 /// Doorbells against the C daemon, and both against eventfd.
 func doorbellRows(_ bench: Bench) throws(BenchError) -> [Row] {
   let bench = bench.often
-  let daemon = try bench.startDaemon("bench")
-  defer { daemon.stop() }
+  let daemons = try bench.startDaemons("bench")
+  defer { daemons.stop() }
   let loop = bench.baselineLoop ?? "mt:2"
   let baseline = try bench.startBaseline(loop: loop)
   defer { baseline.stop() }
-  let ours = ["bench/doorbell", "bench/peer/doorbell"].map(daemon.path)
-  let theirs = ["north", "south"].map(baseline.path)
   var rows: [Row] = []
   for (way, label) in [("poll", "poll + read"), ("read", "blocking read")] {
-    let (name, subject) = ("doorbell-\(way)", "doorbell ping-pong, \(label)")
-    rows += try bench.attempt(name, subject) { () throws(BenchError) in
-      let sides = try bench.interleave(
-        { () throws(BenchError) in try bench.pingPong(ours, by: way) },
-        { () throws(BenchError) in try bench.pingPong(theirs, by: way) },
-        { () throws(BenchError) in try bench.eventfdPingPong(by: way) }
-      )
-      return [
-        .comparing(
-          name, subject, sides[0], to: "C daemon (\(loop))", sides[1], atMost: 1.1),
-        .comparing("\(name)-eventfd", subject, sides[0], to: "eventfd", sides[2]),
-      ]
+    let text = "doorbell ping-pong, \(label)"
+    let sides = try bench.interleave(
+      daemons,
+      { (daemon) throws(BenchError) in
+        try bench.pingPong(["bench/doorbell", "bench/peer/doorbell"].map(daemon.path), by: way)
+      },
+      baselines: 2,
+      { (index) throws(BenchError) in
+        index == 0
+          ? try bench.pingPong(["north", "south"].map(baseline.path), by: way)
+          : try bench.eventfdPingPong(by: way)
+      })
+    for (index, other) in ["C daemon (\(loop))", "eventfd"].enumerated() {
+      let subject = Subject(
+        index == 0 ? "doorbell-\(way)" : "doorbell-\(way)-eventfd", text,
+        atMost: index == 0 ? 1.1 : nil, daemonIn: .all)
+      for (daemon, side) in zip(daemons, sides.daemons) {
+        rows.append(.comparing(subject, daemon.mode, side, to: other, sides.baselines[index]))
+      }
     }
   }
   return rows
@@ -77,50 +72,8 @@ extension Bench {
     let second = try check("eventfd", vsocfs_bench_eventfd())
     defer { close(second) }
     let other = "fd:\(VSOCFS_BENCH_FIRST_FD + 1)"
-    let pair = clients([(handedOver, other), (other, handedOver)], way, "counter")
+    let pair = clients([(firstHandedOver, other), (other, firstHandedOver)], way, "counter")
     return try run(pair, handing: [first, second]).samples()
-  }
-}
-
-/// MAYBE_SEND_INTERRUPT that finds an interrupt in flight: with the daemon on the client's CPU (its
-/// work alone), on the other one (its work and two wakeups of a CPU), and where the scheduler puts
-/// it, which is the one or the other and not always the same for both sides: no target there.
-func ioctlRows(_ bench: Bench) throws(BenchError) -> [Row] {
-  let bench = bench.often
-  let loop = bench.baselineLoop ?? "single"
-  let daemon = try bench.startDaemon("bench")
-  defer { daemon.stop() }
-  let baseline = try bench.startBaseline(loop: loop)
-  defer { baseline.stop() }
-  let (ours, theirs) = (daemon.path("bench/data"), baseline.path("data"))
-  var rows: [Row] = []
-  for (name, place, cpu) in [
-    ("ioctl", "", nil), ("ioctl-same", ", on the same CPU", 0),
-    ("ioctl-other", ", on the other CPU", 1 as Int32?),
-  ] {
-    let subject = "MAYBE_SEND_INTERRUPT, suppressed\(place)"
-    rows += try bench.attempt(name, subject) { () throws(BenchError) in
-      if let cpu {
-        try daemon.confine(to: cpu)
-        try baseline.confine(to: cpu)
-      }
-      let sides = try bench.interleave(
-        { () throws(BenchError) in try bench.ioctls(ours, of: "region") },
-        { () throws(BenchError) in try bench.ioctls(theirs, of: "baseline") }
-      )
-      return [
-        .comparing(
-          name, subject, sides[0], to: "C daemon (\(loop))", sides[1],
-          atMost: cpu == nil ? nil : 1.1)
-      ]
-    }
-  }
-  return rows
-}
-
-extension Bench {
-  fileprivate func ioctls(_ data: String, of kind: String) throws(BenchError) -> Samples {
-    try run(Client("ioctl", cpu: 0, data, kind, "\(count(1000))")).samples()
   }
 }
 
@@ -146,9 +99,8 @@ func loopRows(_ bench: Bench) throws(BenchError) -> [Row] {
       return try bench.pingPong(["north", "south"].map(daemon.path), by: kind)
     }
     for index in loops.indices.dropFirst() {
-      rows.append(
-        .comparing(
-          "loops-\(kind)", "C daemon with \(loops[index])", sides[index], to: loops[0], sides[0]))
+      let subject = Subject("loops-\(kind)", "C daemon with \(loops[index])", daemonIn: [])
+      rows.append(.comparing(subject, nil, sides[index], to: loops[0], sides[0]))
     }
   }
   return rows
