@@ -46,7 +46,7 @@ test-asan: packages test-packages
 
 bench: build
 	swift build -c release --static-swift-stdlib --product vsocfs-bench
-	'$(BIN)/vsocfs-bench' --json .build/bench.json
+	'$(BIN)/vsocfs-bench' --json .build/bench.json --markdown .build/bench.md
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests
