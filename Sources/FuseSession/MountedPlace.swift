@@ -23,6 +23,17 @@ struct MountedPlace: ~Copyable, Sendable {
     abortFile = file.map { Descriptor(owning: $0.rawValue) }
   }
 
+  /// Lets its files have as many dirty pages as any file system's. The kernel allows those of FUSE a
+  /// hundredth of that, so that a daemon that writes nothing back does little harm; whoever stores
+  /// more is made to wait. Only root can.
+  func allowDirtyPages() {
+    guard
+      let file = try? FileDescriptor.open(
+        FilePath("/sys/class/bdi/0:\(device)/max_ratio"), .writeOnly, options: .closeOnExec)
+    else { return }
+    _ = try? file.closeAfter { try file.writeAll("100\n".utf8) }
+  }
+
   /// Takes it away from there, and ends the connection for everybody who has it open. Nothing is done
   /// where it is mounted no more.
   ///

@@ -117,6 +117,11 @@ package final class Session: @unchecked Sendable {
     }
   }
 
+  /// For memory that is the page cache of files here: see `MountedPlace`.
+  package func allowDirtyPages() {
+    place.withLock { $0?.allowDirtyPages() }
+  }
+
   /// Starts the threads that serve the connection until it ends.
   package func start(_ service: Service) throws(Errno) {
     switch service {

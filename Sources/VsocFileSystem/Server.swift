@@ -97,6 +97,7 @@ package final class Server: Sendable {
       }
       // Without the right to, there is less to rely on when memory is short.
       _ = vsocfs_become_io_flusher()
+      session.allowDirtyPages()
       var connectionGuard: ConnectionGuard? = try ConnectionGuard(mountPoint: path)
       self.connectionGuard.withLock { $0 = connectionGuard.take() }
       let mapping = MountMapping(mountPoint: path)
