@@ -175,6 +175,8 @@ static struct {
   uint64_t begun;
   size_t slots;
   atomic_int is_stopped;
+  /* Says who looks at the rest that it is complete. */
+  atomic_int is_ended;
 } journal;
 
 static struct record record_of(uint64_t number) {
@@ -205,6 +207,7 @@ static void verb_journal(int argc, char **argv, struct reply *reply) {
   if (journal.slots > sizeof journal.done / sizeof *journal.done)
     journal.slots = sizeof journal.done / sizeof *journal.done;
   atomic_store(&journal.is_stopped, 0);
+  atomic_store(&journal.is_ended, 0);
   expect_bus();
   if (sigsetjmp(bus_exit, 1)) {
     reply_format(reply, "%llu bus", (unsigned long long)next - 1);
@@ -235,6 +238,7 @@ static void verb_journal(int argc, char **argv, struct reply *reply) {
   bus_is_expected = 0;
   munmap(memory, (size_t)size);
   close(fd);
+  atomic_store(&journal.is_ended, 1);
 }
 
 static void verb_journal_stop(int argc, char **argv, struct reply *reply) {
@@ -251,8 +255,8 @@ static void verb_journal_check(int argc, char **argv, struct reply *reply) {
   long long wrong = 0, written = 0;
   (void)argc;
   int fd = open(argv[1], O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    reply_error(reply, errno);
+  if (fd < 0 || !atomic_load(&journal.is_ended)) {
+    reply_error(reply, fd < 0 ? errno : EBUSY);
     return;
   }
   for (size_t slot = 0; slot < journal.slots; slot++) {

@@ -15,6 +15,11 @@ enum Programs {
   static var daemon: String { BuildDirectory.path + "/vsocfs" }
   static var client: String { BuildDirectory.path + "/vsoc-client" }
 
+  /// Whether this build is one for a sanitizer.
+  static var areSanitized: Bool {
+    unsafe dlsym(nil, "__tsan_init") != nil || dlsym(nil, "__asan_init") != nil
+  }
+
   static func script(_ name: String) -> String {
     sourceDirectory + "/Tests/MountTests/Scripts/" + name
   }
