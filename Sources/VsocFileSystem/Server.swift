@@ -72,7 +72,7 @@ package final class Server: Sendable {
   }
 
   /// How long a daemon of the same store that is about to end is given to do so.
-  private static let patience: UInt64 = 5_000_000_000
+  private static let patience: UInt64 = 2_000_000_000
 
   /// The store with all regions that there are to be.
   private static func store(
