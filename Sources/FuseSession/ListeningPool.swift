@@ -21,6 +21,22 @@ final class ListeningPool: Sendable {
     var sleeping = 0
     var queue: [QueuedRequest] = []
     var isEnded = false
+
+    /// Takes a listener away if another one is left, or one that sleeps takes its place.
+    mutating func replaceListener() -> Replacement? {
+      if listening > 1 {
+        listening -= 1
+        return .listens
+      }
+      guard sleeping > 0 else { return nil }
+      // It listens from now on, as far as anybody else is concerned.
+      sleeping -= 1
+      return .sleeps
+    }
+  }
+
+  private enum Replacement {
+    case listens, sleeps
   }
 
   enum Turn {
@@ -55,23 +71,23 @@ final class ListeningPool: Sendable {
 
   /// A listener wants to carry a request out. False if nobody can take its place.
   func leave() -> Bool {
-    let (mayLeave, wakesOne) = state.withLock { state -> (Bool, Bool) in
-      if state.listening > 1 {
-        state.listening -= 1
-        return (true, false)
-      }
-      guard state.sleeping > 0 else { return (false, false) }
-      // It listens from now on, as far as anybody else is concerned.
-      state.sleeping -= 1
-      return (true, true)
-    }
-    if wakesOne { wakeups.signal() }
-    return mayLeave
+    wake(state.withLock { $0.replaceListener() })
   }
 
-  /// Leaves a request to whoever comes back first.
-  func queue(_ request: QueuedRequest) {
-    state.withLock { $0.queue.append(request) }
+  /// The same, and if nobody can, the request is left to whoever comes back first. Both at once:
+  /// one who comes back in between would listen and not see it.
+  func leave(orQueue request: QueuedRequest) -> Bool {
+    wake(
+      state.withLock { state in
+        let replacement = state.replaceListener()
+        if replacement == nil { state.queue.append(request) }
+        return replacement
+      })
+  }
+
+  private func wake(_ replacement: Replacement?) -> Bool {
+    if replacement == .sleeps { wakeups.signal() }
+    return replacement != nil
   }
 
   /// The connection is dead: everybody ends.

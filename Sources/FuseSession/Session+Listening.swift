@@ -60,10 +60,11 @@ extension Session {
       if length == -EINTR { continue }
       guard length > 0 else { return false }
       if box.room.servePages(descriptor, length) { continue }
-      let mayLeave = listening.leave()
+      var mayLeave = listening.leave()
       if !mayLeave, mayWait(box) {
-        listening.queue(unsafe QueuedRequest(copying: box.room.request, length: length))
-        continue
+        let request = unsafe QueuedRequest(copying: box.room.request, length: length)
+        mayLeave = listening.leave(orQueue: request)
+        if !mayLeave { continue }
       }
       unsafe vsocfs_fuse_process(raw, box.room.request, length)
       if mayLeave { return true }
