@@ -14,7 +14,13 @@ final class TinyFileSystem: FileSystem {
     var log: [String] = []
     var pollHandles: [PollHandle] = []
     var commands: [ControlCommand] = []
-    var releases = 0
+    /// The handles with which each was called, in order.
+    var released: [UInt64] = []
+    var polled: [UInt64] = []
+    var synchronized: [UInt64] = []
+    /// The data of the last write.
+    var written: [UInt8] = []
+    var controlled: [UInt64] = []
     var callers: [Caller] = []
     var changes: [AttributeChanges] = []
     /// A read that the test answers.
@@ -22,7 +28,30 @@ final class TinyFileSystem: FileSystem {
     var opened: RequestBox<Answer.Opened>?
   }
 
+  /// Handles from here on are of ioctls that make their thread wait until the test lets them go.
+  static let firstBlocked: UInt64 = 1000
+  /// The node whose pages are those of `pages`, and the number of its handle.
+  static let pagedNode: UInt64 = 5
+  static let pagedHandle: UInt64 = 77
+
   let seen = Monitor(Seen())
+  private let gate = Monitor((open: Set<UInt64>(), isWideOpen: false))
+  private let waiters: Set<Int32>
+  private let pages: Int32
+
+  /// - Parameters:
+  ///   - pages: a descriptor.
+  ///   - waiters: threads that wait themselves.
+  init(pages: Int32 = -1, waiters: Set<Int32> = []) {
+    self.pages = pages
+    self.waiters = waiters
+  }
+
+  /// Lets one ioctl that waits go on.
+  func release(_ handle: UInt64) { gate.withLock { _ = $0.open.insert(handle) } }
+
+  /// Lets all go on, also those to come.
+  func releaseAll() { gate.withLock { $0.isWideOpen = true } }
 
   /// What was seen, as soon as there is some.
   func wait<Value>(_ body: (inout Seen) -> Value?) throws -> Value {
@@ -71,6 +100,10 @@ final class TinyFileSystem: FileSystem {
 
   /// Node 3 is answered by the test.
   func open(_ request: consuming Request<Answer.Opened>, node: UInt64, flags: OpenFlags) {
+    if node == Self.pagedNode {
+      _ = request.reply(handle: Self.pagedHandle, pagesOf: pages)
+      return
+    }
     guard node == 3 else {
       _ = request.reply(handle: node, [])
       return
@@ -95,11 +128,13 @@ final class TinyFileSystem: FileSystem {
     _ request: consuming Request<Answer.Count>, handle: UInt64, offset: UInt64,
     bytes: UnsafeRawBufferPointer, flags: OpenFlags
   ) {
-    request.reply(bytes.count)
+    let copy = unsafe Array(bytes)
+    seen.withLock { $0.written = copy }
+    request.reply(copy.count)
   }
 
   func release(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
-    seen.withLock { $0.releases += 1 }
+    seen.withLock { $0.released.append(handle) }
     request.reply()
   }
 
@@ -107,7 +142,17 @@ final class TinyFileSystem: FileSystem {
     _ request: consuming Request<Answer.Control>, handle: UInt64, command: ControlCommand,
     input: UnsafeRawBufferPointer
   ) {
-    seen.withLock { $0.commands.append(command) }
+    seen.withLock {
+      $0.commands.append(command)
+      $0.controlled.append(handle)
+    }
+    if handle >= Self.firstBlocked {
+      let isReleased = gate.wait(until: .after(seconds: 60)) { gate in
+        gate.isWideOpen || gate.open.contains(handle) ? true : nil
+      }
+      guard isReleased == true else { return request.fail(.timedOut) }
+      return request.reply()
+    }
     let echo = unsafe Array(input)
     request.fail(.invalidArgument, output: echo)
   }
@@ -116,6 +161,7 @@ final class TinyFileSystem: FileSystem {
     _ request: consuming Request<Answer.Readiness>, handle: UInt64, events: PollEvents,
     pollHandle: consuming PollHandle?
   ) {
+    seen.withLock { $0.polled.append(handle) }
     if let pollHandle { seen.withLock { $0.pollHandles.append(pollHandle) } }
     request.reply([.readable])
   }
@@ -144,10 +190,11 @@ final class TinyFileSystem: FileSystem {
   }
 
   func synchronize(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
+    seen.withLock { $0.synchronized.append(handle) }
     request.reply()
   }
 
-  func waitsItself(_ thread: Int32) -> Bool { false }
+  func waitsItself(_ thread: Int32) -> Bool { waiters.contains(thread) }
 
   func interrupted(_ token: UInt64) {
     seen.withLock { $0.interrupts.append(token) }

@@ -22,6 +22,7 @@ package enum FuseABI {
     case write = 16
     case statistics = 17
     case release = 18
+    case synchronize = 20
     case flush = 25
     case initialize = 26
     case openDirectory = 27
@@ -63,8 +64,10 @@ package enum FuseABI {
 
   /// Open flags of a reply (FOPEN_*).
   package static let openDirectIO: UInt32 = 1 << 0
+  package static let openKeepCache: UInt32 = 1 << 1
   package static let openNonSeekable: UInt32 = 1 << 2
   package static let openStream: UInt32 = 1 << 4
+  package static let openNoFlush: UInt32 = 1 << 5
   package static let openParallelDirectWrites: UInt32 = 1 << 6
   package static let openPassthrough: UInt32 = 1 << 7
 

@@ -240,6 +240,15 @@ extension FuseWire {
     _ = try call(.flush, node: handle.node, body: arguments)
   }
 
+  /// fsync(2).
+  package func synchronize(_ handle: FuseHandle) throws {
+    let arguments = body {
+      $0.append64(handle.opened.handle)
+      $0.append(0, 0)
+    }
+    _ = try call(.synchronize, node: handle.node, body: arguments)
+  }
+
   package func release(_ handle: FuseHandle) throws {
     _ = try call(.release, node: handle.node, body: releaseArguments(handle))
   }
