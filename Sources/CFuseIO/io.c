@@ -15,6 +15,7 @@
 #include "wire.h"
 
 enum { INIT_OUT_FLAGS = 12, INIT_OUT_FLAGS2 = 32, INIT_OUT_STACK_DEPTH = 36, INIT_OUT_END = 40 };
+#define WIRE_MAJOR 7
 #define WIRE_INIT_EXT (1u << 30)
 #define WIRE_PASSTHROUGH_FLAGS2 (1u << 5) /* bit 37 of the 64-bit flags */
 
@@ -32,6 +33,8 @@ static void note_init(struct vsocfs_fuse_channel *channel, const void *buf, size
   memset(&init, 0, sizeof init);
   size_t body = len - sizeof in;
   memcpy(&init, (const char *)buf + sizeof in, body < sizeof init ? body : sizeof init);
+  /* A newer kernel is told the version, and asks again. */
+  if (init.major != WIRE_MAJOR) return;
   channel->init_unique = in.unique;
   channel->kernel_minor = init.minor;
   channel->init_flags = init.flags;

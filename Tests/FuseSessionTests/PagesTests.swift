@@ -100,6 +100,25 @@ import Testing
     close()
   }
 
+  @Test(arguments: [true, false])
+  func `A newer kernel asks again, and that is what is agreed on`(isOffered: Bool) throws {
+    let result = try negotiate {
+      var body = WireWriter()
+      body.append(8, 0, 128 << 10, .max, .max)
+      body.append([UInt8](repeating: 0, count: 44))
+      let reply = try wire.reply(to: wire.send(.initialize, node: 0, body: body.bytes))
+      #expect(Array(reply.prefix(4)) == [7, 0, 0, 0])
+      #expect(!session.hasPassthrough)
+      #expect(
+        try wire.initialize(offeringPassthrough: isOffered).wantsPassthrough == isOffered)
+    }
+    try #require(result).get()
+    #expect(session.hasPassthrough == isOffered)
+    try session.start(.listening(threads: 2))
+    _ = try wire.lookup("x")
+    close()
+  }
+
   @Test func `A connection that ends before INIT is an error`() throws {
     let result = try #require(try negotiate { wire.close() })
     #expect(throws: Errno.brokenPipe) { try result.get() }
