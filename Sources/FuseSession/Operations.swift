@@ -43,11 +43,10 @@ extension Session {
         return
       }
       // Without passthrough each worker has room for whole requests in locked memory.
-      if unsafe !vsocfs_fuse_passthrough_offered(channel) {
-        unsafe connection.pointee.max_write = min(connection.pointee.max_write, maximumPayload)
-      }
-      unsafe channel.pointee.max_payload = min(
-        connection.pointee.max_write, greatestPayload)
+      let limit =
+        unsafe vsocfs_fuse_passthrough_offered(channel) ? greatestPayload : maximumPayload
+      unsafe connection.pointee.max_write = min(connection.pointee.max_write, limit)
+      unsafe channel.pointee.max_payload = connection.pointee.max_write
     }
     unsafe operations.statfs = { raw, _ in
       unsafe Session.of(raw!).fileSystem.getStatistics(Request(raw!))
