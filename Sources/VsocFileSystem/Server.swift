@@ -100,10 +100,7 @@ package final class Server: Sendable {
       session.allowDirtyPages()
       var connectionGuard: ConnectionGuard? = try ConnectionGuard(mountPoint: path)
       self.connectionGuard.withLock { $0 = connectionGuard.take() }
-      let mapping = MountMapping(mountPoint: path)
-      engine.storage.mapping = mapping
-      fileSystem.mode = .pageCache(mapping)
-      try session.start(.listening(threads: Self.listeners))
+      try servePages(MountMapping(mountPoint: path))
     } else {
       fileSystem.mode = .passthrough(BackingFiles(session))
       try session.start(.adaptive(Self.workers))
@@ -112,6 +109,12 @@ package final class Server: Sendable {
     guard unsafe statvfs(path, &statistics) == 0 else {
       throw MountError("\(path): \(Errno(rawValue: errno))")
     }
+  }
+
+  private func servePages(_ mapping: any PageCacheMapping) throws(Errno) {
+    engine.storage.mapping = mapping
+    fileSystem.mode = .pageCache(mapping)
+    try session.start(.listening(threads: Self.listeners))
   }
 
   /// Why there can be no passthrough; nil if it works.
@@ -130,9 +133,15 @@ package final class Server: Sendable {
   }
 
   /// Serves a socket whose other end plays the kernel: without passthrough.
-  package func attach(_ connection: consuming Descriptor) throws {
+  ///
+  /// - Parameter mapping: given for page-cache mode, for which the kernel's INIT is waited for.
+  package func attach(
+    _ connection: consuming Descriptor, pageCache mapping: (any PageCacheMapping)? = nil
+  ) throws {
     try session.attach(connection.release())
-    try session.start(.adaptive(Self.workers))
+    guard let mapping else { return try session.start(.adaptive(Self.workers)) }
+    try session.negotiate()
+    try servePages(mapping)
   }
 
   /// Answers interrupts until `stop` is readable or the connection ends.

@@ -12,7 +12,7 @@ enum MemoryMode: Sendable {
   /// The kernel maps, reads and writes the region's file in place of ours.
   case passthrough(BackingFiles)
   /// The kernel's page cache of our inode is the memory.
-  case pageCache(MountMapping)
+  case pageCache(any PageCacheMapping)
 
   /// The name in `info`.
   var name: String {
@@ -23,7 +23,7 @@ enum MemoryMode: Sendable {
   }
 
   /// Whether a region's memory can be told by its two ends: a page cache belongs to one inode.
-  var pageCache: MountMapping? {
+  var pageCache: (any PageCacheMapping)? {
     if case .pageCache(let mapping) = self { mapping } else { nil }
   }
 }

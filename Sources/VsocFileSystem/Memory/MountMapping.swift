@@ -3,15 +3,21 @@
 internal import CLinux
 internal import LinuxSystem
 internal import SystemPackage
-internal import VsocEngine
+package import VsocEngine
 internal import VsocProtocol
+
+/// How a daemon in page-cache mode maps regions: by opening files of its own mount.
+package protocol PageCacheMapping: RegionMapping {
+  /// Whether this thread of the daemon is opening such a file.
+  func isOpening(_ thread: Int32) -> Bool
+}
 
 /// Maps regions through the mount itself, so that the daemon shares the page cache with its clients.
 ///
 /// For that it opens `data` like one of them, but by a hidden name that only its own threads find:
 /// such an open is no use of the region, and it must not wait for a worker (`Session`). A mapping
 /// keeps the mount busy, hence there is one only while a client has a file of the region open.
-final class MountMapping: RegionMapping {
+final class MountMapping: PageCacheMapping {
   private let directory: String
   /// The threads that are opening such a file.
   private let openers = Lock<Set<Int32>>([])
@@ -36,7 +42,6 @@ final class MountMapping: RegionMapping {
     return mapping
   }
 
-  /// Whether this thread of the daemon is opening a file here.
   func isOpening(_ thread: Int32) -> Bool {
     openers.withLock { $0.contains(thread) }
   }

@@ -26,13 +26,17 @@ final class ServedTree: Sendable {
     init() throws { event = try EventDescriptor() }
   }
 
-  /// Serves, without having answered INIT.
-  init(_ configuration: MountConfiguration) throws {
+  /// Serves, without having answered INIT; in page-cache mode it has.
+  init(_ configuration: MountConfiguration, pageCache: OwnMapping? = nil) throws {
     server = try Server(configuration)
     wire = try FuseWire()
     let stop = try StopEvent()
     self.stop = stop
-    try server.attach(wire.takeDaemonEnd())
+    if pageCache != nil {
+      let wire = wire
+      try Thread.start(name: "kernel") { _ = try? wire.initialize() }
+    }
+    try server.attach(wire.takeDaemonEnd(), pageCache: pageCache)
     // As the program does, in a thread with all signals blocked.
     try Thread.start(name: "main") { [server, hasEnded] in
       server.run(until: stop.event.descriptor)
@@ -86,19 +90,21 @@ final class ServedTree: Sendable {
 }
 
 /// Runs a test against a daemon, and then looks whether each request got its one reply.
+///
+/// - Parameter pageCache: for page-cache mode.
 func withTree<Result>(
-  _ regions: [RegionConfiguration]? = nil, options: [String] = [],
+  _ regions: [RegionConfiguration]? = nil, options: [String] = [], pageCache: OwnMapping? = nil,
   _ body: (ServedTree) throws -> Result
 ) throws -> Result {
   var configuration = try MountConfiguration(
     MountRequest(mountpoint: "/", options: options), uid: 0, gid: 0)
   configuration.regions = try regions ?? [region("r")]
-  let tree = try ServedTree(configuration)
+  let tree = try ServedTree(configuration, pageCache: pageCache)
   defer {
     tree.wire.close()
     tree.waitForEnd()
   }
-  _ = try tree.wire.initialize()
+  if pageCache == nil { _ = try tree.wire.initialize() }
   let result = try body(tree)
   #expect(tree.wire.violations == [])
   #expect(tree.wire.outstandingCount == 0, "requests without a reply")
