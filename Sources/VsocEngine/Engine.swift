@@ -47,9 +47,10 @@ package final class Engine: Sendable {
     timers.stop()
   }
 
-  /// Lets go of the memory of all regions; nothing may be asked of them afterwards. What clients
-  /// have stored is with the files then, as far as the memory was mapped by way of the mount.
+  /// Lets go of the memory of all regions; where it is mapped for use, nobody maps it afterwards. What
+  /// clients have stored is with the files then, as far as the memory was mapped by way of the mount.
   package func unmapAll() {
+    storage.close()
     for region in regions { region.unmap() }
   }
 

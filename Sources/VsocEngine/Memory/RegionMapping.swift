@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LinuxSystem
+internal import Synchronization
 package import SystemPackage
 package import VsocProtocol
 
@@ -35,6 +36,7 @@ package struct DirectMapping: RegionMapping {
 package final class RegionStorage: Sendable {
   let files: any RegionFiles
   private let current: Lock<any RegionMapping>
+  private let closed = Atomic(false)
 
   package init(
     files: any RegionFiles = MemoryFiles(), mapping: any RegionMapping = DirectMapping()
@@ -48,4 +50,9 @@ package final class RegionStorage: Sendable {
     get { current.withLock { $0 } }
     set { current.withLock { $0 = newValue } }
   }
+
+  /// Whether nothing is to be mapped for use any more.
+  var isClosed: Bool { closed.load(ordering: .acquiring) }
+
+  func close() { closed.store(true, ordering: .releasing) }
 }

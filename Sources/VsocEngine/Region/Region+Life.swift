@@ -43,6 +43,7 @@ extension Region {
   /// Maps the memory for as long as there are users. If several do so at once, one mapping stays.
   private func mapForUse() throws(Errno) {
     guard state.withLock({ $0.memory == nil }) else { return }
+    guard !storage.isClosed else { throw .operationNotSupportedByDevice }
     let (file, geometry) = try life.withLock { life throws(Errno) in
       let file = try self.file(&life)
       life.mappings += 1
@@ -50,7 +51,8 @@ extension Region {
     }
     let memory = try map(file, geometry)
     state.withLock { state in
-      if state.memory == nil { state.memory = memory }
+      // Who closes the storage takes mappings away after that, under this lock.
+      if state.memory == nil, !storage.isClosed { state.memory = memory }
     }
   }
 

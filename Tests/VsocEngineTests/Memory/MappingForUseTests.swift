@@ -170,6 +170,30 @@ import VsocProtocol
     engine.shutDown()
   }
 
+  /// At the end of a mount: a mapping would outlive the threads that serve its pages.
+  @Test func `Nothing is mapped any more when all was unmapped`() throws {
+    try region.beginUse()
+    mapping.setBlocked(true)
+    let other = try engine.create(Fixture.configuration("\(region.name)x"))
+    let late = try Call { try other.beginUse() }
+    try mapping.waitForWaiting(1)
+    engine.unmapAll()
+    #expect(!isMapped)
+    try eventually { try region.mappingsInProcess == 0 }
+    #expect(throws: Errno.operationNotSupportedByDevice) { try region.value(at: 0x2000) }
+    #expect(throws: Errno.operationNotSupportedByDevice) { try region.prepareMemory() }
+    #expect(throws: Errno.operationNotSupportedByDevice) { try region.beginUse() }
+    #expect(users == 1)
+    region.endUse()
+    // One that was on its way finds that it came too late.
+    mapping.setBlocked(false)
+    try late.wait()
+    #expect(throws: Errno.operationNotSupportedByDevice) { try other.value(at: 0x2000) }
+    try eventually { try other.mappingsInProcess == 0 }
+    other.endUse()
+    engine.shutDown()
+  }
+
   // MARK: While a thread waits for a page
 
   /// What has to be answered while a thread cannot go on.
