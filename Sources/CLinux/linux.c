@@ -141,10 +141,6 @@ int vsocfs_open_place(const char *directory) {
   return or_errno(open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
-int vsocfs_open_for_mapping(const char *path) {
-  return or_errno(open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
-}
-
 int vsocfs_thread_id(void) { return (int)syscall(SYS_gettid); }
 
 int vsocfs_become_io_flusher(void) { return or_errno(prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0)); }

@@ -100,7 +100,7 @@ package final class Server: Sendable {
       session.allowDirtyPages()
       var connectionGuard: ConnectionGuard? = try ConnectionGuard(mountPoint: path)
       self.connectionGuard.withLock { $0 = connectionGuard.take() }
-      try servePages(MountMapping(mountPoint: path))
+      try servePages(try MountMapping(mountPoint: path))
     } else {
       fileSystem.mode = .passthrough(BackingFiles(session))
       try session.start(.adaptive(Self.workers))

@@ -71,9 +71,6 @@ int vsocfs_block_shutdown_signals(void);
  * opened so. */
 int vsocfs_open_place(const char *directory);
 
-/* open(2) of a file to be read and written, close-on-exec: variadic. */
-int vsocfs_open_for_mapping(const char *path);
-
 /* gettid(2), as FUSE requests name their callers. */
 int vsocfs_thread_id(void);
 
@@ -135,6 +132,9 @@ int vsocfs_refuse_core_dumps(void);
 /* The minor number of the device that is mounted at `directory`, whose major one is 0 as that of
  * every FUSE mount, or -errno. The file system is not asked: its daemon may be dead. */
 int vsocfs_mounted_device(const char *directory);
+/* A descriptor of the file at `path` in the file system of that number, to be read and written, if
+ * that is what is mounted at `directory`; else -ENODEV, and nothing was opened. */
+int vsocfs_open_mounted(const char *directory, int device, const char *path);
 
 /* What a guard does, from its first instruction to its last: see ConnectionGuard. `abort_file` is
  * the connection's in fusectl, or -1. */

@@ -18,12 +18,16 @@ package protocol PageCacheMapping: RegionMapping {
 /// such an open is no use of the region, and it must not wait for a worker (`Session`). A mapping
 /// keeps the mount busy, hence there is one only while a client has a file of the region open.
 final class MountMapping: PageCacheMapping {
-  private let directory: String
+  private let mountPoint: String
+  /// The file system's number. Somebody may have unmounted it, or put something else in its place.
+  private let device: Int32
   /// The threads that are opening such a file.
   private let openers = Lock<Set<Int32>>([])
 
-  init(mountPoint: String) {
-    directory = "\(mountPoint)/\(Node.factsName)"
+  /// Of what has just been mounted there.
+  init(mountPoint: String) throws(Errno) {
+    self.mountPoint = mountPoint
+    device = try check { unsafe vsocfs_mounted_device(mountPoint) }
   }
 
   var isForUseOnly: Bool { true }
@@ -34,8 +38,9 @@ final class MountMapping: PageCacheMapping {
     let thread = vsocfs_thread_id()
     openers.withLock { _ = $0.insert(thread) }
     defer { openers.withLock { _ = $0.remove(thread) } }
-    let path = "\(directory)/\(Self.hiddenName(of: region))"
-    let descriptor = Descriptor(owning: try check { unsafe vsocfs_open_for_mapping(path) })
+    let path = "\(Node.factsName)/\(Self.hiddenName(of: region))"
+    let descriptor = Descriptor(
+      owning: try check { unsafe vsocfs_open_mounted(mountPoint, device, path) })
     let mapping = try SharedMapping(descriptor: descriptor.raw, size: Int(geometry.size))
     // What the engines touch under their locks is there before.
     try mapping.populate(Int(geometry.dataOffset))
