@@ -107,6 +107,14 @@ int vsocfs_socket_pair(int ends[2]);
 /* The descriptor that lies in a UNIX socket with one byte, close-on-exec; -ENODATA if there is none.
  * Does not wait. The CMSG macros are not in the module. */
 int vsocfs_receive_descriptor(int socket);
+/* The same for messages. */
+int vsocfs_packet_pair(int ends[2]);
+/* Sends a number, with a copy of a descriptor unless that is -1, as one message: 0 or -errno. Does not
+ * wait. */
+int vsocfs_send_numbered(int socket, int32_t number, int fd);
+/* Takes such a message: 1; 0 if the other end is closed; -EAGAIN if there is none. `fd` is -1 if it has
+ * no descriptor, or there is no room for one. */
+int vsocfs_receive_numbered(int socket, int32_t *number, int *fd);
 
 /* Sends one datagram to the UNIX socket `path`; a leading '@' means the abstract name space.
  * sockaddr_un is a tuple of 108 in Swift. 0 or -errno. */
