@@ -22,11 +22,11 @@ enum {
 };
 
 #define PAGED (UINT64_C(1) << 63)
-enum { FD_SHIFT = 40, FD_MAX = (1 << 23) - 1 };
+enum { FD_SHIFT = 40 };
 #define HANDLE_MASK ((UINT64_C(1) << FD_SHIFT) - 1)
 
 uint64_t vsocfs_fuse_paged_handle(uint64_t handle, int fd) {
-  if (handle > HANDLE_MASK || fd < 0 || fd > FD_MAX) return 0;
+  if (handle > HANDLE_MASK || fd < 0 || fd > VSOCFS_FUSE_FD_MAX) return 0;
   return PAGED | (uint64_t)fd << FD_SHIFT | handle;
 }
 
@@ -39,17 +39,20 @@ static void touch_stack(void) {
   for (size_t i = 0; i < sizeof stack; i += PAGE) stack[i] = 0;
 }
 
-int vsocfs_fuse_room_make(struct vsocfs_fuse_room *room, size_t payload) {
-  size_t request_size = whole_pages(payload) + HEADERS, reply_size = whole_pages(payload);
-  char *memory = mmap(NULL, request_size + reply_size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (memory == MAP_FAILED) return -errno;
+size_t vsocfs_fuse_room_size(size_t payload) { return 2 * whole_pages(payload) + HEADERS; }
+
+int vsocfs_fuse_room_make(struct vsocfs_fuse_room *room, size_t payload, int memory, size_t index) {
+  size_t size = vsocfs_fuse_room_size(payload), reply_size = whole_pages(payload);
+  int flags = MAP_POPULATE | (memory < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+  char *bytes =
+      mmap(NULL, size, PROT_READ | PROT_WRITE, flags, memory, memory < 0 ? 0 : (off_t)(index * size));
+  if (bytes == MAP_FAILED) return -errno;
   /* Beyond the limit for locked memory (ordinary users) it stays where it is unless it is swapped
    * out. */
-  (void)mlock(memory, request_size + reply_size);
-  *room = (struct vsocfs_fuse_room){.request = memory,
-                                    .reply = memory + request_size,
-                                    .request_size = request_size,
+  (void)mlock(bytes, size);
+  *room = (struct vsocfs_fuse_room){.request = bytes,
+                                    .reply = bytes + size - reply_size,
+                                    .request_size = size - reply_size,
                                     .reply_size = reply_size};
   touch_stack();
   return 0;
@@ -95,7 +98,8 @@ static ssize_t transfer(bool is_write, int fd, char *bytes, size_t size, uint64_
   return (ssize_t)done;
 }
 
-_Bool vsocfs_fuse_serve_pages(int fuse_fd, struct vsocfs_fuse_room *room, size_t length) {
+_Bool vsocfs_fuse_serve_pages(int fuse_fd, struct vsocfs_fuse_room *room, size_t length,
+                              const int *copies) {
   struct wire_in_header in;
   struct wire_transfer_in arguments;
   if (length < sizeof in + sizeof arguments) return false;
@@ -104,7 +108,8 @@ _Bool vsocfs_fuse_serve_pages(int fuse_fd, struct vsocfs_fuse_room *room, size_t
   memcpy(&arguments, (char *)room->request + sizeof in, sizeof arguments);
   if (!(arguments.fh & PAGED)) return false;
 
-  int fd = (int)(arguments.fh >> FD_SHIFT & FD_MAX);
+  int fd = (int)(arguments.fh >> FD_SHIFT & VSOCFS_FUSE_FD_MAX);
+  if (copies) fd = copies[fd] - 1;
   bool is_write = in.opcode == WIRE_WRITE_OPCODE;
   struct stat file;
   if (fstat(fd, &file) < 0) {
@@ -135,6 +140,35 @@ _Bool vsocfs_fuse_serve_pages(int fuse_fd, struct vsocfs_fuse_room *room, size_t
     reply(fuse_fd, in.unique, n < 0 ? (int)n : 0, &out, n < 0 ? 0 : sizeof out);
   }
   return true;
+}
+
+_Bool vsocfs_fuse_take_over(int fuse_fd, struct vsocfs_fuse_room *room, const void *other) {
+  struct wire_in_header in;
+  uint64_t unique;
+  memcpy(&in, other, sizeof in);
+  if (in.len == 0) return false;
+  unique = in.unique;
+  /* An answer to an interrupt of the request, which changes nothing, fails if no request of that number
+   * has been read as a whole and waits. */
+  const struct wire_out_header probe = {
+      .len = sizeof probe, .error = -EINTR, .unique = unique | WIRE_INTERRUPT_BIT};
+  if (write(fuse_fd, &probe, sizeof probe) != sizeof probe) return false;
+  memcpy(&in, other, sizeof in);
+  if (in.unique != unique || in.len < sizeof in || in.len > room->request_size) return false;
+  memcpy(room->request, other, in.len);
+  return true;
+}
+
+void vsocfs_fuse_refuse(int fuse_fd, struct vsocfs_fuse_room *room, int error) {
+  struct wire_in_header in;
+  memcpy(&in, room->request, sizeof in);
+  switch (in.opcode) {
+    case WIRE_FORGET_OPCODE:
+    case WIRE_BATCH_FORGET_OPCODE:
+    case WIRE_INTERRUPT_OPCODE:
+    case WIRE_NOTIFY_REPLY_OPCODE: return;
+    default: reply(fuse_fd, in.unique, error, NULL, 0);
+  }
 }
 
 void vsocfs_fuse_process(struct fuse_session *session, void *request, size_t length) {

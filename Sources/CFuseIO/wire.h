@@ -8,7 +8,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { WIRE_READ_OPCODE = 15, WIRE_WRITE_OPCODE = 16, WIRE_INIT_OPCODE = 26 };
+enum {
+  WIRE_FORGET_OPCODE = 2,
+  WIRE_READ_OPCODE = 15,
+  WIRE_WRITE_OPCODE = 16,
+  WIRE_INIT_OPCODE = 26,
+  WIRE_INTERRUPT_OPCODE = 36,
+  WIRE_NOTIFY_REPLY_OPCODE = 41,
+  WIRE_BATCH_FORGET_OPCODE = 42,
+};
+
+/* In the number of an interrupt, beside that of the request. */
+enum { WIRE_INTERRUPT_BIT = 1 };
 
 struct wire_in_header {
   uint32_t len;

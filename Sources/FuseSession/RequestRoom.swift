@@ -14,7 +14,7 @@ struct RequestRoom: ~Copyable {
     let room = UnsafeMutablePointer<vsocfs_fuse_room>.allocate(capacity: 1)
     unsafe room.initialize(to: vsocfs_fuse_room())
     do throws(Errno) {
-      try check { unsafe vsocfs_fuse_room_make(room, payload) }
+      try check { unsafe vsocfs_fuse_room_make(room, payload, -1, 0) }
     } catch {
       unsafe room.deallocate()
       throw error
@@ -40,6 +40,6 @@ struct RequestRoom: ~Copyable {
 
   /// Answers a request of `length` bytes if it is one for pages.
   func servePages(_ descriptor: Int32, _ length: Int) -> Bool {
-    unsafe vsocfs_fuse_serve_pages(descriptor, room, length)
+    unsafe vsocfs_fuse_serve_pages(descriptor, room, length, nil)
   }
 }
