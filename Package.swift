@@ -54,12 +54,12 @@ let package = Package(
     .target(name: "CLinux", cSettings: cSettings),
     .systemLibrary(
       name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev", "fuse3"])]),
-    .target(name: "CFuseIO", dependencies: ["CFuse3"], cSettings: cSettings),
+    .target(name: "CFuseIO", dependencies: ["CFuse3", "CLinux"], cSettings: cSettings),
     .target(name: "CVsocABI", cSettings: cSettings),
 
     // Owners of descriptors, mappings, threads; the libfuse3 wrapper.
     swiftTarget("LinuxSystem", ["CLinux", system]),
-    swiftTarget("FuseSession", ["CFuse3", "CFuseIO", "LinuxSystem", system]),
+    swiftTarget("FuseSession", ["CFuse3", "CFuseIO", "CLinux", "LinuxSystem", system]),
 
     // The protocols on raw memory, and the engine that waits and wakes.
     swiftTarget("VsocProtocol", ["CVsocABI"]),
@@ -93,7 +93,8 @@ let package = Package(
 
     // Tests, and what several of them use.
     .target(
-      name: "TestSupport", dependencies: ["VsocProtocol", "LinuxSystem", system],
+      name: "TestSupport",
+      dependencies: ["VsocProtocol", "LinuxSystem", "CLinux", "CMountTesting", system],
       path: "Tests/TestSupport", swiftSettings: swiftSettings),
     testTarget(
       "VsocProtocolTests",
@@ -101,8 +102,10 @@ let package = Package(
     testTarget(
       "VsocEngineTests", ["VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", system]),
     testTarget(
-      "LinuxSystemTests", ["LinuxSystem", "CLinux", "TestSupport", "CMountTesting", system]),
-    testTarget("FuseSessionTests", ["FuseSession", "LinuxSystem", "TestSupport", system]),
+      "LinuxSystemTests", ["LinuxSystem", "CLinux", "TestSupport", system]),
+    testTarget(
+      "FuseSessionTests",
+      ["FuseSession", "CFuseIO", "LinuxSystem", "CLinux", "TestSupport", "CMountTesting", system]),
     // The whole file system, with the test in the place of the kernel.
     testTarget(
       "VsocFileSystemTests",

@@ -2,19 +2,23 @@
 
 internal import CFuseIO
 internal import LinuxSystem
-internal import SystemPackage
+package import SystemPackage
 
 /// Owns a thread's room for one request and one reply.
 @safe
 struct RequestRoom: ~Copyable {
   private let room: UnsafeMutablePointer<vsocfs_fuse_room>
 
-  /// - Parameter payload: the most bytes that a request carries.
-  init(payload: Int) throws(Errno) {
+  /// - Parameters:
+  ///   - payload: the most bytes that a request carries.
+  ///   - memory: a file with rooms for others to look into, and which of them this is.
+  init(payload: Int, in memory: (file: Int32, index: Int)? = nil) throws(Errno) {
     let room = UnsafeMutablePointer<vsocfs_fuse_room>.allocate(capacity: 1)
     unsafe room.initialize(to: vsocfs_fuse_room())
     do throws(Errno) {
-      try check { unsafe vsocfs_fuse_room_make(room, payload, -1, 0) }
+      try check {
+        unsafe vsocfs_fuse_room_make(room, payload, memory?.file ?? -1, memory?.index ?? 0)
+      }
     } catch {
       unsafe room.deallocate()
       throw error
@@ -41,5 +45,25 @@ struct RequestRoom: ~Copyable {
   /// Answers a request of `length` bytes if it is one for pages.
   func servePages(_ descriptor: Int32, _ length: Int) -> Bool {
     unsafe vsocfs_fuse_serve_pages(descriptor, room, length, nil)
+  }
+}
+
+/// The rooms of several threads, which a guard can look into, too: for what they have taken and not
+/// answered, should they be killed.
+package final class SharedRooms: Sendable {
+  let memory: Descriptor
+  let count: Int
+  let payload: Int
+
+  /// - Parameter session: a session that has agreed with the kernel on what requests carry.
+  package init(_ count: Int, for session: Session) throws(Errno) {
+    self.count = count
+    payload = session.payload
+    let size = count * vsocfs_fuse_room_size(payload)
+    memory = try SharedMemoryFile(name: "vsocfs-rooms", size: size).takeDescriptor()
+  }
+
+  func room(_ index: Int) throws(Errno) -> RequestRoom {
+    try RequestRoom(payload: payload, in: (memory.raw, index))
   }
 }

@@ -10,8 +10,8 @@ internal import SystemPackage
 package enum Service: Sendable {
   /// No request makes its worker wait: so many workers as the load asks for.
   case adaptive(WorkerPoolSize)
-  /// A request may make its worker wait for others: so many workers that listen by turns.
-  case listening(threads: Int)
+  /// A request may make its worker wait for others: a worker for each room, which listen by turns.
+  case listening(SharedRooms)
 }
 
 /// Workers that come and go with the load: each carries a request to the file system, which never

@@ -19,13 +19,12 @@ extension Session {
     39, 40,  // IOCTL, POLL
   ]
 
-  func startListening(_ threads: Int) throws(Errno) {
-    let payload = Int(unsafe channel.pointee.max_payload)
+  func startListening(_ rooms: SharedRooms) throws(Errno) {
     let listening = ListeningPool(try Semaphore())
-    for number in 0..<threads {
+    for number in 0..<rooms.count {
       pool.begin()
       do throws(Errno) {
-        let room = try RequestRoom(payload: payload)
+        let room = try rooms.room(number)
         let box = RoomBox(room)
         try Thread.start(name: "vsoc-fuse") { [self] in
           listen(listening, box)

@@ -75,6 +75,9 @@ package final class Session: @unchecked Sendable {
   /// The connection's descriptor.
   var descriptor: Int32 { unsafe fuse_session_fd(raw) }
 
+  /// The most bytes that a request carries, once that has been agreed on.
+  var payload: Int { Int(unsafe channel.pointee.max_payload) }
+
   // MARK: Connecting
 
   /// Mounts at a directory: as root by mount(2), as any other user by fusermount3.
@@ -126,7 +129,7 @@ package final class Session: @unchecked Sendable {
   package func start(_ service: Service) throws(Errno) {
     switch service {
     case .adaptive(let size): try startAdapting(size)
-    case .listening(let threads): try startListening(threads)
+    case .listening(let rooms): try startListening(rooms)
     }
   }
 

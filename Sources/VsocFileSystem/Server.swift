@@ -22,6 +22,7 @@ package final class Server: Sendable {
   package let engine: Engine
   private let passthrough: PassthroughMode
   private let isReadOnly: Bool
+  private let store: Store?
   private let fileSystem: VsocFileSystem
   private let interrupts: InterruptQueue
   private let session: Session
@@ -45,6 +46,7 @@ package final class Server: Sendable {
     var root = RootAccess(
       uid: configuration.rootUID, gid: configuration.rootGID, mode: configuration.rootMode)
     let store = try Self.store(configuration) { logger.notice("\($0)") }
+    self.store = store
     if let store {
       engine = try Engine(
         sizeCap: configuration.sizeCap, storage: RegionStorage(files: store))
@@ -98,9 +100,9 @@ package final class Server: Sendable {
       // Without the right to, there is less to rely on when memory is short.
       _ = vsocfs_become_io_flusher()
       session.allowDirtyPages()
-      var connectionGuard: ConnectionGuard? = try ConnectionGuard(mountPoint: path)
-      self.connectionGuard.withLock { $0 = connectionGuard.take() }
-      try servePages(try MountMapping(mountPoint: path))
+      let rooms = try SharedRooms(Self.listeners, for: session)
+      let keeper = try startGuard(of: path, rooms)
+      try servePages(try MountMapping(mountPoint: path, keeper: keeper), rooms)
     } else {
       fileSystem.mode = .passthrough(BackingFiles(session))
       try session.start(.adaptive(Self.workers))
@@ -111,10 +113,25 @@ package final class Server: Sendable {
     }
   }
 
-  private func servePages(_ mapping: any PageCacheMapping) throws(Errno) {
+  private func servePages(
+    _ mapping: any PageCacheMapping, _ rooms: SharedRooms
+  ) throws(Errno) {
     engine.storage.mapping = mapping
     fileSystem.mode = .pageCache(mapping)
-    try session.start(.listening(threads: Self.listeners))
+    try session.start(.listening(rooms))
+  }
+
+  /// Starts the guard. It has the store as well: what it writes must not come after another daemon's.
+  private func startGuard(of path: String, _ rooms: SharedRooms) throws -> GuardedDescriptors {
+    let fileSystem = fileSystem
+    let new = try ConnectionGuard(mountPoint: path, session: session, rooms: rooms) {
+      fileSystem.log($0)
+    }
+    let (keeper, process) = (new.copies, new.process)
+    var started: ConnectionGuard? = consume new
+    connectionGuard.withLock { $0 = started.take() }
+    try store?.share(with: keeper, process: process)
+    return keeper
   }
 
   /// Why there can be no passthrough; nil if it works.
@@ -141,7 +158,7 @@ package final class Server: Sendable {
     try session.attach(connection.release())
     guard let mapping else { return try session.start(.adaptive(Self.workers)) }
     try session.negotiate()
-    try servePages(mapping)
+    try servePages(mapping, try SharedRooms(Self.listeners, for: session))
   }
 
   /// Answers interrupts until `stop` is readable or the connection ends.

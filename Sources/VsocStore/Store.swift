@@ -16,7 +16,7 @@ package import VsocProtocol
 ///
 /// ```
 /// vsocfs-store     says what this is, and the format
-/// lock             locked as long as a daemon uses the store; its process id
+/// lock             locked as long as a daemon uses the store; its process id, and its guard's
 /// layout.json5     the regions, as `.vsocfs/layout` has them
 /// root             owner and mode of the mount's root directory
 /// permissions      owner words that are held (`PermissionJournal`)
@@ -73,6 +73,11 @@ package final class Store: Sendable {
     self.directory = directory
     self.files = files
     self.lock = lock
+  }
+
+  /// Another process that may write to regions after the end of this one has the lock as long.
+  package func share(with keeper: any DescriptorKeeper, process: Int32) throws(Errno) {
+    try lock.share(with: keeper, process: process)
   }
 
   // MARK: - What there is

@@ -18,16 +18,17 @@ struct StoreLock: ~Copyable, Sendable {
     in directory: borrowing Directory, until deadline: MonotonicInstant
   ) throws(ConfigurationError) {
     let file = try Self.file(in: directory)
-    var waitedFor: Int32?
+    var waitedFor: [Int32] = []
     while true {
       let isMine = try directory.attempt(on: Self.name) { () throws(Errno) in try file.lock() }
       if isMine { break }
-      guard let holder = Self.holder(file), holder != waitedFor,
-        Self.wait(for: holder, until: deadline)
+      let holders = Self.holders(file)
+      guard !holders.isEmpty, holders != waitedFor,
+        holders.allSatisfy({ Self.wait(for: $0, until: deadline) })
       else {
-        throw directory.failure(Self.name, Self.problem(Self.holder(file)))
+        throw directory.failure(Self.name, Self.problem(Self.holders(file)))
       }
-      waitedFor = holder
+      waitedFor = holders
     }
     self.file = file
   }
@@ -65,11 +66,17 @@ struct StoreLock: ~Copyable, Sendable {
     try file.write(Array("\(getpid())\n".utf8), at: 0)
   }
 
-  private static func holder(_ file: borrowing Descriptor) -> Int32? {
-    guard let bytes = try? file.read(16, at: 0), bytes.last == UInt8(ascii: "\n"),
-      let pid = Int32(String(decoding: bytes.dropLast(), as: UTF8.self)), pid > 0
-    else { return nil }
-    return pid
+  /// Lets a process have the lock as well, which gets a copy of the file from `keeper`.
+  func share(with keeper: any DescriptorKeeper, process: Int32) throws(Errno) {
+    try file.write(Array("\(getpid())\n\(process)\n".utf8), at: 0)
+    keeper.keep(file.raw)
+  }
+
+  private static func holders(_ file: borrowing Descriptor) -> [Int32] {
+    guard let bytes = try? file.read(32, at: 0), bytes.last == UInt8(ascii: "\n") else { return [] }
+    let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+    let holders = lines.compactMap { Int32($0) }
+    return holders.count == lines.count && holders.allSatisfy { $0 > 0 } ? holders : []
   }
 
   /// Whether the process has ended.
@@ -82,9 +89,9 @@ struct StoreLock: ~Copyable, Sendable {
     }
   }
 
-  private static func problem(_ holder: Int32?) -> String {
+  private static func problem(_ holders: [Int32]) -> String {
     // The text is that of the last who got so far as to write it.
-    guard let holder, kill(holder, 0) == 0 || errno == EPERM else {
+    guard let holder = holders.first(where: { kill($0, 0) == 0 || errno == EPERM }) else {
       return "another process uses the store"
     }
     return "process \(holder) uses the store"

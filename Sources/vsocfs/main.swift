@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import FuseSession
 internal import Glibc
-internal import LinuxSystem
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 ConnectionGuard.runIfAsked(by: arguments)

@@ -137,6 +137,21 @@ private let ownFiles = ["layout.json5", "lock", "permissions", "regions", "vsocf
     #expect(try scratch.text("lock") == "\(getpid())\n")
   }
 
+  /// A guard has the lock longer than its daemon, and then ends.
+  @Test func `all processes that have it are waited for`() throws {
+    let scratch = try Scratch()
+    _ = try scratch.open()
+    let gone = try LockHolder(of: scratch)
+    gone.kill()
+    let holder = try LockHolder(of: scratch)
+    try scratch.write("lock", "\(gone.pid)\n\(holder.pid)\n")
+    #expect(scratch.refusal() == "lock: process \(holder.pid) uses the store")
+    let pid = holder.pid
+    try Thread.start(name: "killer") { kill(pid, SIGKILL) }
+    _ = try Store(path: scratch.store, until: .after(seconds: 30))
+    #expect(try scratch.text("lock") == "\(getpid())\n")
+  }
+
   @Test func `the number of a process that is gone`() throws {
     let scratch = try Scratch()
     _ = try scratch.open()

@@ -76,6 +76,7 @@ enum {
   VSOCFS_FOPEN_PASSTHROUGH = 1 << 7,
 };
 
+#include "CFuseGuard.h"
 #include "CFusePages.h"
 
 #endif

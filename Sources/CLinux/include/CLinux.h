@@ -121,7 +121,7 @@ int vsocfs_receive_numbered(int socket, int32_t *number, int *fd);
 int vsocfs_send_datagram(const char *path, const char *text);
 
 /*
- * The end of a process as another one sees it (guard.c): a robust mutex in shared memory, held by a
+ * The end of a process as another one sees it (lifeline.c): a robust mutex in shared memory, held by a
  * thread that does nothing else. The kernel gives it up at the very beginning of that thread's end,
  * before the address space is taken down, the descriptors are closed or a pidfd says anything.
  */
@@ -143,9 +143,5 @@ int vsocfs_mounted_device(const char *directory);
 /* A descriptor of the file at `path` in the file system of that number, to be read and written, if
  * that is what is mounted at `directory`; else -ENODEV, and nothing was opened. */
 int vsocfs_open_mounted(const char *directory, int device, const char *path);
-
-/* What a guard does, from its first instruction to its last: see ConnectionGuard. `abort_file` is
- * the connection's in fusectl, or -1. */
-_Noreturn void vsocfs_guard(const char *mount_point, int device, int lifeline, int abort_file);
 
 #endif

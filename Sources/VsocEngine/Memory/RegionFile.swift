@@ -19,10 +19,25 @@ package final class RegionFile: Sendable {
 
   package let kind: Kind
   package let descriptor: Descriptor
+  /// Who has a copy of the descriptor.
+  private let keeper = Lock<(any DescriptorKeeper)?>(nil)
 
   package init(_ descriptor: consuming Descriptor, kind: Kind) {
     self.descriptor = descriptor
     self.kind = kind
+  }
+
+  deinit {
+    keeper.withLock { $0 }?.drop(descriptor.raw)
+  }
+
+  /// Lets somebody keep a copy of the descriptor, for as long as this lives.
+  package func share(with keeper: any DescriptorKeeper) {
+    self.keeper.withLock { known in
+      guard known == nil else { return }
+      keeper.keep(descriptor.raw)
+      known = keeper
+    }
   }
 
   /// Whether a client that got the descriptor's place in the kernel (FUSE passthrough) could make

@@ -12,7 +12,7 @@ extension VsocFileSystem {
     _ request: consuming Request<Answer.Opened>, node number: UInt64, flags: OpenFlags
   ) {
     if let own = mode.pageCache, own.isOpening(request.caller.pid) {
-      return openOwn(request, number)
+      return openOwn(request, number, own)
     }
     switch Node(number) {
     case .fact(let fact):
@@ -91,14 +91,13 @@ extension VsocFileSystem {
           ? request.reply(handle: handle, mappingsOf: backing.file)
           : request.reply(handle: handle, backing: backing.file)
         if !isOpen { close(handle) }
-      case .pageCache:
+      case .pageCache(let mapping):
         // One page cache is one inode's: the other end's has none.
         file.pages = try region.seal()
         guard file.end == .guest, let pages = file.pages else {
           return finish(request, file, .directIO)
         }
-        let handle = handles.withLock { $0.add(file) }
-        if !request.reply(handle: handle, pagesOf: pages.descriptor.raw) { close(handle) }
+        open(request, file, pages, mapping)
       }
     } catch {
       file.close()
@@ -107,11 +106,22 @@ extension VsocFileSystem {
   }
 
   /// The daemon itself opens a region's memory to map it.
-  private func openOwn(_ request: consuming Request<Answer.Opened>, _ number: UInt64) {
+  private func openOwn(
+    _ request: consuming Request<Answer.Opened>, _ number: UInt64, _ mapping: any PageCacheMapping
+  ) {
     guard case .file(let end, .data) = Node(number), let region = engine.region(end.region),
       let pages = region.currentFile
     else { return request.fail(.noSuchFileOrDirectory) }
-    let handle = handles.withLock { $0.add(PagesFile(pages)) }
+    open(request, PagesFile(pages), pages, mapping)
+  }
+
+  /// A file whose pages the kernel has, which keeps `pages` open.
+  private func open(
+    _ request: consuming Request<Answer.Opened>, _ file: OpenFile, _ pages: RegionFile,
+    _ mapping: any PageCacheMapping
+  ) {
+    if let keeper = mapping.keeper { pages.share(with: keeper) }
+    let handle = handles.withLock { $0.add(file) }
     if !request.reply(handle: handle, pagesOf: pages.descriptor.raw) { close(handle) }
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
-internal import LinuxSystem
+package import LinuxSystem
 internal import SystemPackage
 package import VsocEngine
 internal import VsocProtocol
@@ -10,6 +10,12 @@ internal import VsocProtocol
 package protocol PageCacheMapping: RegionMapping {
   /// Whether this thread of the daemon is opening such a file.
   func isOpening(_ thread: Int32) -> Bool
+  /// Has a copy of every file whose pages the kernel asks for, if anybody does.
+  var keeper: (any DescriptorKeeper)? { get }
+}
+
+extension PageCacheMapping {
+  package var keeper: (any DescriptorKeeper)? { nil }
 }
 
 /// Maps regions through the mount itself, so that the daemon shares the page cache with its clients.
@@ -21,12 +27,14 @@ final class MountMapping: PageCacheMapping {
   private let mountPoint: String
   /// The file system's number. Somebody may have unmounted it, or put something else in its place.
   private let device: Int32
+  let keeper: (any DescriptorKeeper)?
   /// The threads that are opening such a file.
   private let openers = Lock<Set<Int32>>([])
 
   /// Of what has just been mounted there.
-  init(mountPoint: String) throws(Errno) {
+  init(mountPoint: String, keeper: any DescriptorKeeper) throws(Errno) {
     self.mountPoint = mountPoint
+    self.keeper = keeper
     device = try check { unsafe vsocfs_mounted_device(mountPoint) }
   }
 

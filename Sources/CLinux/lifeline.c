@@ -5,9 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -64,29 +61,4 @@ int vsocfs_open_mounted(const char *directory, int device, const char *path) {
   if (result < 0) result = -errno;
   close(place);
   return result;
-}
-
-static void end_connection(const char *mount_point, int device, int abort_file) {
-  /* The file goes with its connection, not with the number: it never means another one. */
-  if (abort_file >= 0 && write(abort_file, "1", 1) == 1) return;
-  /* Says EBUSY while somebody uses the mount, and has done it all the same. */
-  if (vsocfs_mounted_device(mount_point) == device)
-    umount2(mount_point, MNT_FORCE | UMOUNT_NOFOLLOW);
-}
-
-_Noreturn void vsocfs_guard(const char *mount_point, int device, int lifeline, int abort_file) {
-  sigset_t all;
-  sigfillset(&all);
-  sigprocmask(SIG_BLOCK, &all, NULL);
-  prctl(PR_SET_NAME, "vsocfs-guard");
-  void *memory = mmap(NULL, VSOCFS_LIFELINE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, lifeline, 0);
-  if (memory == MAP_FAILED) _exit(1);
-  /* Whatever else is open belongs to somebody who may wait for its end, and a directory to stand in
-   * would keep a file system from being unmounted. */
-  if (vsocfs_detach_standard_streams() || chdir("/")) _exit(1);
-  if (abort_file >= 0) abort_file = dup2(abort_file, 3);
-  close_range(abort_file < 0 ? 3 : 4, ~0u, 0);
-  if (vsocfs_lifeline_wait(memory) == -EOWNERDEAD)
-    end_connection(mount_point, device, abort_file);
-  _exit(0);
 }
