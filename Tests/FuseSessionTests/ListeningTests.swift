@@ -43,7 +43,7 @@ import Testing
       try session.negotiate()
       let isDone = hasInitialized.wait(until: .after(seconds: Self.seconds)) { $0 ? true : nil }
       guard isDone == true else { throw FuseWireFailure.timedOut }
-      try session.start(.listening(threads: threads))
+      try session.start(.listening(try SharedRooms(threads, for: session)))
     }
 
     /// Sends ioctls that wait, of which each has a number, until so many are there.

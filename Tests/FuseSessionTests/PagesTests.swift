@@ -47,7 +47,7 @@ import Testing
       reply = try wire.initialize(offeringPassthrough: offeringPassthrough)
     }
     try #require(result).get()
-    try session.start(.listening(threads: 3))
+    try session.start(.listening(try SharedRooms(3, for: session)))
     return try #require(reply)
   }
 
@@ -95,7 +95,7 @@ import Testing
     }
     try #require(result).get()
     #expect(session.hasPassthrough)
-    try session.start(.listening(threads: 2))
+    try session.start(.listening(try SharedRooms(2, for: session)))
     _ = try wire.lookup("x")
     close()
   }
@@ -114,7 +114,7 @@ import Testing
     }
     try #require(result).get()
     #expect(session.hasPassthrough == isOffered)
-    try session.start(.listening(threads: 2))
+    try session.start(.listening(try SharedRooms(2, for: session)))
     _ = try wire.lookup("x")
     close()
   }
