@@ -69,6 +69,9 @@ final class ListeningPool: Sendable {
     return state.withLock { $0.isEnded ? .end : .listen }
   }
 
+  /// How many threads have nothing to do.
+  var sleepingCount: Int { state.withLock { $0.sleeping } }
+
   /// A listener wants to carry a request out. False if nobody can take its place.
   func leave() -> Bool {
     wake(state.withLock { $0.replaceListener() })

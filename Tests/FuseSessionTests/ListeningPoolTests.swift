@@ -34,7 +34,7 @@ import Testing
     }
   }
 
-  /// Threads that ask for their next turn.
+  /// Threads that ask for their next turn while two listen: they sleep.
   private func start(_ count: Int) throws -> Monitor<[UInt64?]> {
     let turns = Monitor([UInt64?]())
     for _ in 0..<count {
@@ -43,20 +43,16 @@ import Testing
         turns.withLock { $0.append(turn) }
       }
     }
+    let deadline = MonotonicInstant.after(seconds: Self.seconds)
+    while pool.sleepingCount < count {
+      try #require(MonotonicInstant.now < deadline)
+      sched_yield()
+    }
     return turns
   }
 
   private func wait(for count: Int, _ turns: Monitor<[UInt64?]>) -> [UInt64?]? {
     turns.wait(until: .after(seconds: Self.seconds)) { $0.count >= count ? $0 : nil }
-  }
-
-  /// Leaves as soon as somebody sleeps.
-  private func leaveToSleeper() throws {
-    let deadline = MonotonicInstant.after(seconds: Self.seconds)
-    while !pool.leave() {
-      try #require(MonotonicInstant.now < deadline, "nobody sleeps")
-      sched_yield()
-    }
   }
 
   @Test func `Two listen, and the last of them stays`() {
@@ -76,9 +72,9 @@ import Testing
     #expect(number(pool.next()) == 0)
     let turns = try start(2)
     #expect(pool.leave())
-    try leaveToSleeper()
+    #expect(pool.leave())
     #expect(wait(for: 1, turns) == [0])
-    try leaveToSleeper()
+    #expect(pool.leave())
     #expect(wait(for: 2, turns) == [0, 0])
     #expect(!pool.leave())
     pool.end()
@@ -104,7 +100,7 @@ import Testing
     // The same if it sleeps by now.
     let turns = try start(1)
     #expect(pool.leave())
-    try leaveToSleeper()
+    #expect(pool.leave())
     #expect(wait(for: 1, turns) == [0])
     #expect(!pool.leave(orQueue: request(2)))
     #expect(number(pool.next()) == 2)
@@ -116,8 +112,8 @@ import Testing
     #expect(number(pool.next()) == 0)
     let turns = try start(6)
     #expect(pool.leave())
-    // One was told to listen, the others sleep or are about to.
-    try leaveToSleeper()
+    // One is told to listen, the others sleep.
+    #expect(pool.leave())
     #expect(wait(for: 1, turns) == [0])
     pool.end()
     let all = try #require(wait(for: 6, turns))
