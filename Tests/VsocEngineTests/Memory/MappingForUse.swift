@@ -15,6 +15,8 @@ final class MappingForUse: RegionMapping {
     var count = 0
     var waiting = 0
     var isBlocked = false
+    /// So many may go on although it is.
+    var permits = 0
     var error: Errno?
   }
 
@@ -29,8 +31,11 @@ final class MappingForUse: RegionMapping {
       state.waiting += 1
       return state.error
     }
-    let isReleased = state.wait(until: .after(seconds: 3 * Fixture.seconds)) { state in
-      state.isBlocked ? nil : true
+    let isReleased = state.wait(until: .after(seconds: 3 * Fixture.seconds)) { state -> Bool? in
+      if !state.isBlocked { return true }
+      guard state.permits > 0 else { return nil }
+      state.permits -= 1
+      return true
     }
     state.withLock { state in
       state.waiting -= 1
@@ -46,6 +51,9 @@ final class MappingForUse: RegionMapping {
 
   /// Those who map wait from now on, or no longer.
   func setBlocked(_ isBlocked: Bool) { state.withLock { $0.isBlocked = isBlocked } }
+
+  /// Lets one of them go on.
+  func releaseOne() { state.withLock { $0.permits += 1 } }
 
   func fail(with error: Errno?) { state.withLock { $0.error = error } }
 
@@ -77,6 +85,25 @@ final class Call: Sendable {
     guard let result else { throw Errno.timedOut }
     try result.get()
   }
+}
+
+/// A thread that has the state of a region and does not go on, as if it waited for a page.
+final class StateHold: Sendable {
+  private let stage = Monitor((isHeld: false, isOver: false))
+
+  /// Returns when it has it.
+  init(_ region: Region) throws {
+    try Thread.start(name: "holder") { [stage] in
+      region.state.withLock { _ in
+        stage.withLock { $0.isHeld = true }
+        _ = stage.wait(until: .after(seconds: 3 * Fixture.seconds)) { $0.isOver ? true : nil }
+      }
+    }
+    let isHeld = stage.wait(until: .after(seconds: Fixture.seconds)) { $0.isHeld ? true : nil }
+    if isHeld == nil { throw Errno.timedOut }
+  }
+
+  func end() { stage.withLock { $0.isOver = true } }
 }
 
 extension Region {
