@@ -105,6 +105,8 @@ package struct OpenOptions: OptionSet, Sendable {
   package static let stream = OpenOptions(Int(VSOCFS_FOPEN_NONSEEKABLE | VSOCFS_FOPEN_STREAM))
   /// A write that waits here does not keep others out.
   package static let parallelWrites = OpenOptions(Int(VSOCFS_FOPEN_PARALLEL_DIRECT_WRITES))
+  /// A close does not wait for writes of others, as it does for their lock before Linux 6.16.
+  package static let noFlush = OpenOptions(Int(VSOCFS_FOPEN_NOFLUSH))
 }
 
 extension Request where Answer == FuseSession.Answer.Opened {

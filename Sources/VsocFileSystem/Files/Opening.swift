@@ -54,15 +54,17 @@ extension VsocFileSystem {
       let file = TextFile(infoText(region, end), onClose: { region.endUse() })
       finish(request, file, .directIO)
     case .signal:
-      finish(request, SignalFile(region, end), [.directIO, .stream, .parallelWrites])
+      finish(request, SignalFile(region, end), Self.streamOptions)
     case .doorbell:
-      finish(
-        request, DoorbellFile(region, end, flags: flags), [.directIO, .stream, .parallelWrites])
+      finish(request, DoorbellFile(region, end, flags: flags), Self.streamOptions)
     case .data:
       openData(
         request, DataFile(region, end, isPageCache: mode.pageCache != nil), flags)
     }
   }
+
+  /// A write may wait for long, and must not keep anybody else from writing or closing.
+  private static let streamOptions: OpenOptions = [.directIO, .stream, .parallelWrites, .noFlush]
 
   private func openData(
     _ request: consuming Request<Answer.Opened>, _ file: DataFile, _ flags: OpenFlags
