@@ -145,7 +145,7 @@ extension MountTests {
       try createFile(layout, #"{ regions: [{ name: "file" }] }"#)
       try withMount([
         "-o", "layout=\(layout),region=one:64K,nosuid,nodev", "-onoexec",
-        "-o", "region=two:128K,passthrough=on", "--region", "three",
+        "-o", "region=two:128K,passthrough=auto", "--region", "three",
       ]) { mount in
         let names = try mount.once("list", mount.mountpoint)
         #expect(names == ".vsocfs/file/one/three/two")

@@ -234,7 +234,8 @@ extension MountTests {
       let home = try Home()
       var random = SystemRandomNumberGenerator()
       var checked = 0
-      for round in 0..<(200 / MountMode.available.count) {
+      let rounds = 200 / MountMode.available.count / Deadline.slowness
+      for round in 0..<rounds {
         try home.withDaemon(["--region", "demo:256K", "--region", "load:1M"]) { mount in
           mount.expectedLogLines = ["dead", "stale", "detach"]
           let way = ["write", "map", "sync"][round % 3]
@@ -272,7 +273,7 @@ extension MountTests {
           }
         }
       }
-      #expect(checked > 1000, "records")
+      #expect(checked > 5 * rounds, "records")
     }
   }
 }

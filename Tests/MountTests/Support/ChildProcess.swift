@@ -97,7 +97,10 @@ final class ChildProcess {
 
   /// The next line of output.
   func line(within milliseconds: Int = Deadline.usual) throws -> String {
-    let deadline = Deadline(milliseconds: milliseconds)
+    try line(until: Deadline(milliseconds: milliseconds))
+  }
+
+  func line(until deadline: Deadline) throws -> String {
     while true {
       if let newline = pending.firstIndex(of: UInt8(ascii: "\n")) {
         let line = String(decoding: pending[..<newline], as: UTF8.self)
@@ -107,7 +110,7 @@ final class ChildProcess {
       if isAtEnd { throw HarnessError("\(name) has ended; it said: \(transcript)") }
       guard try readSome(deadline) else {
         throw HarnessError(
-          "\(name) said no line within \(milliseconds) ms; it said: \(transcript)\n"
+          "\(name) said no line in time; it said: \(transcript)\n"
             + Proc.describe(pid))
       }
     }
@@ -170,7 +173,7 @@ final class ChildProcess {
   private func reap(milliseconds: Int) throws -> Bool {
     if status != nil { return true }
     var waitStatus: Int32 = 0
-    let result = unsafe mt_wait(pid, Int32(milliseconds), &waitStatus)
+    let result = unsafe mt_wait(pid, Deadline(milliseconds: milliseconds).left, &waitStatus)
     if result < 0 { throw HarnessError("cannot wait for \(name): errno \(-result)") }
     if result == 1 { status = mt_exit_status(waitStatus) }
     return result == 1

@@ -110,7 +110,7 @@ final class Client {
   }
 
   private func readLine(_ deadline: Deadline) throws {
-    let line = try process.line(within: Int(deadline.left))
+    let line = try process.line(until: deadline)
     guard line.hasPrefix("@") else {
       replies.append(line)
       return

@@ -16,13 +16,20 @@ struct HarnessError: Error, CustomStringConvertible {
 /// A point in time that a wait does not go beyond. Deadlines are generous: they are only there so
 /// that a fault ends a test instead of hanging the run.
 struct Deadline {
+  /// How many times slower than usual this machine is, such as one that is emulated: deadlines are as
+  /// much later, and what takes long is done less often. VSOCFS_TEST_SLOWNESS says so.
+  static let slowness: Int = {
+    guard let text = unsafe getenv("VSOCFS_TEST_SLOWNESS") else { return 1 }
+    return max(unsafe Int(String(cString: text)) ?? 1, 1)
+  }()
+
   /// For anything that should happen at once.
   static let usual = 10_000
 
   private let end: Int64
 
   init(milliseconds: Int = usual) {
-    end = mt_milliseconds() + Int64(milliseconds)
+    end = mt_milliseconds() + Int64(milliseconds * Self.slowness)
   }
 
   /// Milliseconds left, 0 when it is over.
