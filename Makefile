@@ -8,7 +8,12 @@ PACKAGES := fuse3 libfuse3-dev pkg-config
 # The tests compile C clients, also for 32 bits, run Python ones, and show where a stuck daemon is.
 TEST_PACKAGES := gcc g++ gdb gcc-multilib g++-multilib libc6-dev libc6-dev-i386 python3
 
-.PHONY: build run test test-tsan test-asan bench lint clean packages test-packages
+# Other kernels are unpacked from their packages and booted in virtual machines.
+KERNEL_PACKAGES := qemu-system-x86 cpio kmod
+KERNELS ?= linux-image-amd64
+
+.PHONY: build run test test-tsan test-asan test-kernels bench lint clean packages test-packages \
+  kernel-packages
 
 build: packages
 	swift build -c release --static-swift-stdlib --product vsocfs
@@ -35,6 +40,14 @@ run: build
 test: packages test-packages lint
 	swift build
 	swift test
+	@$(MAKE) --no-print-directory test-kernels
+
+# The real-mount tests on kernels of Debian packages: names for apt, or paths of .deb files. They
+# drive the executable that users get, which starts and runs faster where all has to be emulated.
+test-kernels: test-packages kernel-packages build
+	swift build -c release --static-swift-stdlib --product vsoc-client
+	swift build --build-tests
+	@Tests/Kernels/test-kernels.sh .build/debug/vsocfsPackageTests.xctest '$(BIN)' $(KERNELS)
 
 test-tsan: packages test-packages
 	swift test --sanitize=thread --scratch-path .build-tsan
@@ -56,7 +69,8 @@ clean:
 
 packages: LIST = $(PACKAGES)
 test-packages: LIST = $(TEST_PACKAGES)
-packages test-packages:
+kernel-packages: LIST = $(KERNEL_PACKAGES)
+packages test-packages kernel-packages:
 	@missing=; for package in $(LIST); do \
 	  dpkg-query -W -f '$${db:Status-Status}\n' "$$package" 2>&1 | grep -qx installed \
 	    || missing="$$missing $$package"; \
