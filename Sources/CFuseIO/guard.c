@@ -188,6 +188,7 @@ _Noreturn void vsocfs_guard_run(const struct vsocfs_guard *guard) {
     if (waits[1].revents && !receive_copies(guard->copies, copies)) waits[1].fd = -1;
     poll(waits, 2, -1);
   } while (!waits[0].revents);
+  pthread_join(thread, NULL);
   if (watch.result != -EOWNERDEAD) _exit(0);
 
   if (waits[1].fd >= 0) receive_copies(guard->copies, copies);

@@ -164,16 +164,16 @@ package final class Engine: Sendable {
   package func setAccess(
     of end: End, of region: Region, _ change: (inout EndAccess) -> Void
   ) throws(Errno) {
-    let old = region.configuration
-    region.setAccess(of: end, change)
-    guard region.configuration != old else { return }
-    do throws(Errno) {
-      try accessOrder.withLock { _ throws(Errno) in
+    try accessOrder.withLock { _ throws(Errno) in
+      let old = region.configuration
+      region.setAccess(of: end, change)
+      guard region.configuration != old else { return }
+      do throws(Errno) {
         try storage.files.keepAccess(of: regions.map(\.configuration))
+      } catch {
+        region.setAccess(of: end) { $0 = old.access(of: end) }
+        throw error
       }
-    } catch {
-      region.setAccess(of: end) { $0 = old.access(of: end) }
-      throw error
     }
   }
 

@@ -165,13 +165,17 @@ final class FutexWatcher: Sendable {
 
   /// The words to sleep on, and the control word's value to which they belong; nil: end.
   private func arm(_ shard: FutexShard) -> (words: [WatchedWord], generation: UInt32)? {
-    state.withLock { state in
+    // The last word of a region's memory unmaps it, which may wait: not with the lock held.
+    var dropped: [WatchedWord] = []
+    defer { dropped.removeAll() }
+    return state.withLock { state in
       let generation = shard.control.value
       if state.isStopped { for word in shard.words { word.isLive = false } }
       for word in shard.words where !word.isLive {
         word.shard = nil
         if state.places[word.place] === word { state.places.removeValue(forKey: word.place) }
       }
+      dropped = shard.words.filter { !$0.isLive }
       shard.words.removeAll { !$0.isLive }
       if shard.words.isEmpty, state.isStopped || shard !== state.young {
         state.old.removeAll { $0 === shard }
