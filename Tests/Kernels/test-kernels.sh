@@ -5,12 +5,14 @@
 #
 #   test-kernels.sh BUNDLE.xctest PROGRAMS KERNEL...
 #
-# PROGRAMS is what make-root.sh takes, a KERNEL what fetch-kernel.sh takes. The machine boots it with nothing but the root that
-# make-root.sh makes; Tests/Kernels/init in it runs the tests. One line for each kernel says how it
-# went; of one that failed, what failed. The logs stay in .build/kernels; everything else goes.
+# PROGRAMS is what make-root.sh takes, a KERNEL what fetch-kernel.sh takes. The machine boots it with
+# nothing but the root that make-root.sh makes; Tests/Kernels/init in it runs the tests. One line for
+# each kernel says how it went; of one that failed, what failed. The logs stay in .build/kernels;
+# everything else goes.
 #
 # In the environment: TESTS, the filter of the tests (MountTests); DEADLINE, in seconds, for the tests
-# on one kernel (600), after which those that did not fit are left out; CPUS (2), MEMORY (2G) and ACCELERATOR (kvm or tcg) of the machine.
+# on one kernel (600), after which those that did not fit are left out; CPUS (2), MEMORY (2G) and
+# ACCELERATOR (kvm or tcg) of the machine.
 set -euo pipefail
 
 bundle=$(realpath "$1")
