@@ -46,7 +46,7 @@ extension Region {
     guard !storage.isClosed else { throw .operationNotSupportedByDevice }
     let (file, geometry) = try life.withLock { life throws(Errno) in
       let file = try self.file(&life)
-      life.mappings += 1
+      life.mappings.begin()
       return (file, life.configuration.geometry)
     }
     let memory = try map(file, geometry)
@@ -58,14 +58,15 @@ extension Region {
 
   /// A mapping that has been counted, and is until it is undone.
   private func map(_ file: RegionFile, _ geometry: RegionGeometry) throws(Errno) -> RegionMemory {
+    let count = life.withLock { $0.mappings }
     let mapping: SharedMapping
     do throws(Errno) {
       mapping = try storage.mapping.map(file, of: index, geometry)
     } catch {
-      life.withLock { $0.mappings -= 1 }
+      count.end()
       throw error
     }
-    mapping.afterUnmap = { [weak self] in self?.life.withLock { $0.mappings -= 1 } }
+    mapping.afterUnmap = { count.end() }
     return RegionMemory(mapping, geometry)
   }
 
@@ -98,7 +99,7 @@ extension Region {
     guard !mapping.isForUseOnly else { throw .operationNotSupportedByDevice }
     let (file, geometry) = try life.withLock { life throws(Errno) in
       let file = try self.file(&life)
-      life.mappings += 1
+      life.mappings.begin()
       return (file, life.configuration.geometry)
     }
     let memory = try map(file, geometry)
@@ -142,7 +143,7 @@ extension Region {
     return try life.withLock { life throws(Errno) in
       guard !life.isSealed else { throw .notPermitted }
       guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
-      guard life.mappings == 0 else { throw .resourceBusy }
+      guard life.mappings.isZero else { throw .resourceBusy }
       var configuration = life.configuration
       configuration.geometry = geometry
       try self.storage.files.resize(life.file, to: self.header(configuration))
@@ -165,7 +166,7 @@ extension Region {
   /// Marks the region destroyed. EBUSY while it has users.
   func markDestroyed() throws(Errno) {
     try life.withLock { life throws(Errno) in
-      guard life.users == 0, !storage.mapping.isForUseOnly || life.mappings == 0 else {
+      guard life.users == 0, !storage.mapping.isForUseOnly || life.mappings.isZero else {
         throw .resourceBusy
       }
       life.isDestroyed = true

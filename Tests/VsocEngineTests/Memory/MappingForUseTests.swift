@@ -25,7 +25,7 @@ import VsocProtocol
   private static let last = Atomic(0)
 
   private var isMapped: Bool { region.state.withLock { $0.memory != nil } }
-  private var mappings: Int { region.life.withLock { $0.mappings } }
+  private var mappings: Int { region.life.withLock { $0.mappings.value } }
   private var users: Int { region.life.withLock { $0.users } }
 
   private func resize(to size: UInt64) throws { try engine.resize(region, to: size) }
