@@ -23,6 +23,7 @@ package final class Server: Sendable {
   private let passthrough: PassthroughMode
   private let isReadOnly: Bool
   private let store: Store?
+  private let log: @Sendable (String) -> Void
   private let fileSystem: VsocFileSystem
   private let interrupts: InterruptQueue
   private let session: Session
@@ -57,6 +58,8 @@ package final class Server: Sendable {
       engine = try Engine(sizeCap: configuration.sizeCap)
       try engine.create(configuration.regions)
     }
+    let log: @Sendable (String) -> Void = { logger.error("\($0)") }
+    self.log = log
     interrupts = try InterruptQueue()
     fileSystem = VsocFileSystem(
       engine: engine, root: root,
@@ -64,7 +67,7 @@ package final class Server: Sendable {
       version: "vsocfs \(productVersion)", interrupts: interrupts,
       layoutText: { Layout.text(of: $0) },
       keepRoot: { try store?.setRoot($0) },
-      log: { logger.error("\($0)") })
+      log: log)
     let ended = try Ended()
     self.ended = ended
     session = try Session(
@@ -123,10 +126,8 @@ package final class Server: Sendable {
 
   /// Starts the guard. It has the store as well: what it writes must not come after another daemon's.
   private func startGuard(of path: String, _ rooms: SharedRooms) throws -> GuardedDescriptors {
-    let fileSystem = fileSystem
-    let new = try ConnectionGuard(mountPoint: path, session: session, rooms: rooms) {
-      fileSystem.log($0)
-    }
+    let new = try ConnectionGuard(
+      mountPoint: path, session: session, rooms: rooms, log: log)
     let (keeper, process) = (new.copies, new.process)
     var started: ConnectionGuard? = consume new
     connectionGuard.withLock { $0 = started.take() }
