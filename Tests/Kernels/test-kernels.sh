@@ -73,6 +73,8 @@ explain() {
     echo "The machine ended before the tests did. Their last lines, and the console's:"
     tail -n 20 "$1/tests.log"
     tail -n 40 "$1/console.log"
+  elif ! grep -q '^✘' "$1/tests.log"; then
+    tail -n 5 "$1/tests.log"
   fi
   cat "$1/qemu.log"
   echo "All of it is in $1."
@@ -101,11 +103,11 @@ for kernel; do
   # The kernel unpacks archive after archive.
   mkdir "$temporary/kernel"
   cp -r "$here/init" "$directory/modules" "$temporary/kernel"
-  {
+  (
     cat "$temporary/root.cpio"
     cd "$temporary/kernel"
     find . -mindepth 1 | cpio --quiet --create --format=newc --owner=0:0
-  } > "$temporary/initrd"
+  ) > "$temporary/initrd"
   rm -r "$temporary/kernel"
 
   boot "$directory/vmlinuz" "$directory"
