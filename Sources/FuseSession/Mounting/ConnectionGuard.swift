@@ -40,8 +40,7 @@ package struct ConnectionGuard: ~Copyable, Sendable {
     try check { vsocfs_refuse_core_dumps() }
     let lifeline = try Lifeline()
     // Open from now on: later the number may be that of another connection.
-    let abort = try? FileDescriptor.open(
-      FilePath("/sys/fs/fuse/connections/\(device)/abort"), .writeOnly, options: .closeOnExec)
+    let abort = MountedPlace.openAbortFile(of: device)
     defer { try? abort?.close() }
     let own = Descriptor(owning: try check { vsocfs_pidfd_open(getpid()) })
     var ends: [Int32] = [-1, -1]

@@ -18,9 +18,13 @@ struct MountedPlace: ~Copyable, Sendable {
   init(_ path: String) {
     self.path = path
     device = unsafe vsocfs_mounted_device(path)
-    let file = try? FileDescriptor.open(
+    abortFile = Self.openAbortFile(of: device).map { Descriptor(owning: $0.rawValue) }
+  }
+
+  /// What a `1` is written to for the end of a connection; nil where that is not mounted.
+  static func openAbortFile(of device: Int32) -> FileDescriptor? {
+    try? FileDescriptor.open(
       FilePath("/sys/fs/fuse/connections/\(device)/abort"), .writeOnly, options: .closeOnExec)
-    abortFile = file.map { Descriptor(owning: $0.rawValue) }
   }
 
   /// Lets its files have as many dirty pages as any file system's. The kernel allows those of FUSE a

@@ -6,8 +6,8 @@ internal import Glibc
 internal import SystemPackage
 
 /// Bytes that one request for pages may carry, and that any may.
-private let maximumPayload: UInt32 = 128 << 10
-private let greatestPayload: UInt32 = 1 << 20
+private let pagePayload: UInt32 = 128 << 10
+private let maximumPayload: UInt32 = 1 << 20
 
 /// The file system's number of an open file: a handle for pages has more in it.
 private func fileHandle(of file: UnsafeMutablePointer<fuse_file_info>) -> UInt64 {
@@ -44,7 +44,7 @@ extension Session {
       }
       // Without passthrough each worker has room for whole requests in locked memory.
       let limit =
-        unsafe vsocfs_fuse_passthrough_offered(channel) ? greatestPayload : maximumPayload
+        unsafe vsocfs_fuse_passthrough_offered(channel) ? maximumPayload : pagePayload
       unsafe connection.pointee.max_write = min(connection.pointee.max_write, limit)
       unsafe channel.pointee.max_payload = connection.pointee.max_write
     }

@@ -65,5 +65,4 @@ extension Session {
     guard unsafe buffer.size >= headerSize, let header = unsafe buffer.mem else { return 0 }
     return unsafe header.load(fromByteOffset: offset, as: UInt32.self)
   }
-
 }

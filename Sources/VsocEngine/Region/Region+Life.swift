@@ -44,21 +44,20 @@ extension Region {
   private func mapForUse() throws(Errno) {
     guard state.withLock({ $0.memory == nil }) else { return }
     guard !storage.isClosed else { throw .operationNotSupportedByDevice }
-    let (file, geometry) = try life.withLock { life throws(Errno) in
-      let file = try self.file(&life)
-      life.mappings.begin()
-      return (file, life.configuration.geometry)
-    }
-    let memory = try map(file, geometry)
+    let memory = try map()
     state.withLock { state in
       // Who closes the storage takes mappings away after that, under this lock.
       if state.memory == nil, !storage.isClosed { state.memory = memory }
     }
   }
 
-  /// A mapping that has been counted, and is until it is undone.
-  private func map(_ file: RegionFile, _ geometry: RegionGeometry) throws(Errno) -> RegionMemory {
-    let count = life.withLock { $0.mappings }
+  /// A mapping that is counted from before it is made until it is undone.
+  private func map() throws(Errno) -> RegionMemory {
+    let (file, geometry, count) = try life.withLock { life throws(Errno) in
+      let file = try self.file(&life)
+      life.mappings.begin()
+      return (file, life.configuration.geometry, life.mappings)
+    }
     let mapping: SharedMapping
     do throws(Errno) {
       mapping = try storage.mapping.map(file, of: index, geometry)
@@ -95,14 +94,8 @@ extension Region {
   /// The mapping. Under the lock of `state`.
   func memory(_ state: inout RegionState) throws(Errno) -> RegionMemory {
     if let memory = state.memory { return memory }
-    let mapping = storage.mapping
-    guard !mapping.isForUseOnly else { throw .operationNotSupportedByDevice }
-    let (file, geometry) = try life.withLock { life throws(Errno) in
-      let file = try self.file(&life)
-      life.mappings.begin()
-      return (file, life.configuration.geometry)
-    }
-    let memory = try map(file, geometry)
+    guard !storage.mapping.isForUseOnly else { throw .operationNotSupportedByDevice }
+    let memory = try map()
     state.memory = memory
     return memory
   }
