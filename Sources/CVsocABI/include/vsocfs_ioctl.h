@@ -61,7 +61,11 @@ struct vsocfs_drain {
 };
 
 #define VSOCFS_REGION_INFO _IOR(VSOC_IOCTL_TYPE, 0x40, struct vsocfs_region_info)
-/* 0x41 and 0x42 belong to permissions. */
+/* VSOC_CREATE_FD_SCOPED_PERMISSION with its argument's true size. On a handle of the managed region
+ * itself both give that handle the permission, and managed_region_fd is not looked at. */
+#define VSOCFS_CREATE_PERMISSION _IOW(VSOC_IOCTL_TYPE, 0x41, struct fd_scoped_permission_arg)
+/* Gives this handle's permission up at once, also while the area is mapped. */
+#define VSOCFS_RELEASE_PERMISSION _IO(VSOC_IOCTL_TYPE, 0x42)
 #define VSOCFS_POST _IO(VSOC_IOCTL_TYPE, 0x43) /* the argument is the offset */
 #define VSOCFS_DRAIN _IOR(VSOC_IOCTL_TYPE, 0x44, struct vsocfs_drain)
 #define VSOCFS_SIGNAL_INJECT _IO(VSOC_IOCTL_TYPE, 0x45)
