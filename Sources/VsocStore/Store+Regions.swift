@@ -14,4 +14,14 @@ extension Store: RegionFiles {
   package func resize(_ file: RegionFile?, to header: RegionHeader) throws(Errno) {
     try resize(to: header)
   }
+
+  package func makeArea(isBacking: Bool) throws(Errno) -> RegionFile {
+    throw .notSupported
+  }
+
+  package func record(_ record: PermissionRecord) throws(Errno) -> PermissionSlot? {
+    throw .notSupported
+  }
+
+  package func forget(_ slot: PermissionSlot) throws(Errno) {}
 }

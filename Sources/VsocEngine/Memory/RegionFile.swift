@@ -19,16 +19,26 @@ package final class RegionFile: Sendable {
 
   package let kind: Kind
   package let descriptor: Descriptor
+  /// Which it is of the files of areas, if it is one.
+  package let number: UInt64
+  private let onClose: (@Sendable () -> Void)?
   /// Who has a copy of the descriptor.
   private let keeper = Lock<(any DescriptorKeeper)?>(nil)
 
-  package init(_ descriptor: consuming Descriptor, kind: Kind) {
+  /// - Parameter onClose: called when nobody keeps it any more.
+  package init(
+    _ descriptor: consuming Descriptor, kind: Kind, number: UInt64 = 0,
+    onClose: (@Sendable () -> Void)? = nil
+  ) {
     self.descriptor = descriptor
     self.kind = kind
+    self.number = number
+    self.onClose = onClose
   }
 
   deinit {
     keeper.withLock { $0 }?.drop(descriptor.raw)
+    onClose?()
   }
 
   /// Lets somebody keep a copy of the descriptor, for as long as this lives.

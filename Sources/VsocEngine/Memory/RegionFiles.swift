@@ -30,6 +30,23 @@ package protocol RegionFiles: AnyObject, Sendable {
 
   /// The region is about to be gone.
   func remove(_ name: RegionName) throws(Errno)
+
+  // MARK: Areas of managed regions
+
+  /// An empty file, for the area that one open handle of a managed region may get.
+  ///
+  /// - Parameter isBacking: clients map it by way of the kernel (FUSE passthrough). Then a file that
+  ///   outlives the daemon is open here for reading only, so that its writers can be told.
+  func makeArea(isBacking: Bool) throws(Errno) -> RegionFile
+
+  /// Writes a permission down, before its owner word is taken: should this process end, whoever has
+  /// the files next brings the area back to its region and frees the word.
+  ///
+  /// - Returns: nil if nothing outlives the process.
+  func record(_ record: PermissionRecord) throws(Errno) -> PermissionSlot?
+
+  /// Forgets a permission that left nothing: its area is back, and its word free.
+  func forget(_ slot: PermissionSlot) throws(Errno)
 }
 
 /// Memory that lasts as long as somebody has it open or mapped. Nothing else is kept.
@@ -55,4 +72,12 @@ package final class MemoryFiles: RegionFiles {
   package func keepAccess(of regions: [RegionConfiguration]) {}
 
   package func remove(_ name: RegionName) {}
+
+  package func makeArea(isBacking: Bool) throws(Errno) -> RegionFile {
+    RegionFile(try SharedMemoryFile(name: "vsocfs:area", size: 0).takeDescriptor(), kind: .memory)
+  }
+
+  package func record(_ record: PermissionRecord) -> PermissionSlot? { nil }
+
+  package func forget(_ slot: PermissionSlot) {}
 }

@@ -65,6 +65,14 @@ import VsocProtocol
     func remove(_ name: RegionName) throws(Errno) {
       try change { $0.names.remove(name) }
     }
+
+    func makeArea(isBacking: Bool) throws(Errno) -> RegionFile {
+      try memory.makeArea(isBacking: isBacking)
+    }
+
+    func record(_ record: PermissionRecord) -> PermissionSlot? { nil }
+
+    func forget(_ slot: PermissionSlot) {}
   }
 
   private let files = Files()
