@@ -13,6 +13,17 @@ package final class Counters: Sendable {
   private let condWakes = Atomic(0)
   private let badOffsets = Atomic(0)
   private let lostPostBacks = Atomic(0)
+  private let claims = Atomic(0)
+  private let refusedClaims = Atomic(0)
+
+  /// A permission was claimed that nobody else had, or somebody had.
+  func addClaim(isRefused: Bool) {
+    if isRefused {
+      refusedClaims.wrappingAdd(1, ordering: .relaxed)
+    } else {
+      claims.wrappingAdd(1, ordering: .relaxed)
+    }
+  }
 
   func add(_ wakes: borrowing Wakes) {
     func add(_ count: Int, to counter: borrowing Atomic<Int>) {
@@ -42,6 +53,8 @@ package final class Counters: Sendable {
       ("cond_wakes", value(condWakes)),
       ("bad_offsets", value(badOffsets)),
       ("post_backs_lost", value(lostPostBacks)),
+      ("claims", value(claims)),
+      ("claims_refused", value(refusedClaims)),
     ]
   }
 }

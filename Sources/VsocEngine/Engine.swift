@@ -18,23 +18,28 @@ package final class Engine: Sendable {
   /// The most bytes that all regions may have together; nil: no limit.
   package let sizeCap: UInt64?
   package let storage: RegionStorage
-  package let parking: Parking
-  package let counters = Counters()
-  private let watcher = FutexWatcher()
+  private let machinery: Machinery
   private let timers: TimerQueue
   /// Taken before a region's locks, never while one is held. No disk is waited for inside.
   private let table = Lock(Table())
   /// Orders what is told to the files: the last one told is the newest. Taken before `table`.
   private let accessOrder = Lock(())
 
+  package var parking: Parking { machinery.parking }
+  package var counters: Counters { machinery.counters }
+
+  /// - Parameter log: told of what has no caller to be told, in a line.
   package init(
-    sizeCap: UInt64? = nil, storage: RegionStorage = RegionStorage()
+    sizeCap: UInt64? = nil, storage: RegionStorage = RegionStorage(),
+    log: @escaping @Sendable (String) -> Void = { _ in }
   ) throws(Errno) {
     self.sizeCap = sizeCap
     self.storage = storage
     timers = try TimerQueue()
     let parking = Parking(timers: timers)
-    self.parking = parking
+    machinery = Machinery(
+      parking: parking, counters: Counters(), watcher: FutexWatcher(), writers: WriterWatch(),
+      log: log)
     try timers.start { parking.abandon(token: $0, .timedOut) }
   }
 
@@ -43,8 +48,14 @@ package final class Engine: Sendable {
   package func shutDown() {
     parking.abandonAll(.gone)
     for region in regions { region.forgetReaders() }
-    watcher.stop()
+    machinery.watcher.stop()
+    machinery.writers.stop()
     timers.stop()
+  }
+
+  /// Ends all permissions: what clients have stored in their areas is with the regions then.
+  package func endPermissions() {
+    for region in regions where region.isManaged { region.endPermissions() }
   }
 
   /// Lets go of the memory of all regions; where it is mapped for use, nobody maps it afterwards. What
@@ -113,7 +124,7 @@ package final class Engine: Sendable {
     return zip(configurations, managers).map { configuration, manager in
       let region = Region(
         index: table.nextIndex, configuration: configuration, managerIndex: manager,
-        storage: storage, parking: parking, watcher: watcher, counters: counters)
+        storage: storage, machinery)
       table.nextIndex += 1
       table.coming.insert(region.name)
       return region
@@ -126,6 +137,7 @@ package final class Engine: Sendable {
       table.byIndex[region.index] = region
       table.byName[region.name] = region
     }
+    for region in regions { table.byIndex[region.managerIndex]?.isManager = true }
   }
 
   private func withdraw(_ region: Region, from table: inout Table) {
@@ -228,6 +240,10 @@ package final class Engine: Sendable {
     table.withLock { $0.byIndex.count }
   }
 
+  package var permissionCount: Int {
+    regions.map(\.permissionCount).reduce(0, +)
+  }
+
   /// The threads that sleep on futexes for others.
-  package var futexThreadCount: Int { watcher.threadCount }
+  package var futexThreadCount: Int { machinery.watcher.threadCount }
 }

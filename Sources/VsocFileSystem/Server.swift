@@ -44,22 +44,22 @@ package final class Server: Sendable {
     isReadOnly = configuration.isReadOnly
     let isPrivileged = geteuid() == 0
     let logger = Logger(label: "vsocfs") { StreamLogHandler.standardError(label: $0) }
+    let log: @Sendable (String) -> Void = { logger.error("\($0)") }
+    self.log = log
     var root = RootAccess(
       uid: configuration.rootUID, gid: configuration.rootGID, mode: configuration.rootMode)
     let store = try Self.store(configuration) { logger.notice("\($0)") }
     self.store = store
     if let store {
       engine = try Engine(
-        sizeCap: configuration.sizeCap, storage: RegionStorage(files: store))
+        sizeCap: configuration.sizeCap, storage: RegionStorage(files: store), log: log)
       try engine.adopt(store.regions)
       // What was changed last counts, here as for regions.
       if let kept = store.root { root = kept } else { try store.setRoot(root) }
     } else {
-      engine = try Engine(sizeCap: configuration.sizeCap)
+      engine = try Engine(sizeCap: configuration.sizeCap, log: log)
       try engine.create(configuration.regions)
     }
-    let log: @Sendable (String) -> Void = { logger.error("\($0)") }
-    self.log = log
     interrupts = try InterruptQueue()
     fileSystem = VsocFileSystem(
       engine: engine, root: root,
@@ -94,6 +94,8 @@ package final class Server: Sendable {
   package func mount(at path: String) throws {
     try session.mount(at: path)
     try session.negotiate()
+    let device = try check { unsafe vsocfs_mounted_device(path) }
+    fileSystem.device.withLock { $0 = device }
     if let obstacle = passthrough == .off ? "it is off" : passthroughObstacle() {
       guard passthrough != .on else { throw MountError("passthrough=on: \(obstacle)") }
       guard !isReadOnly else {
@@ -185,6 +187,7 @@ package final class Server: Sendable {
   /// Ends every call that waits, then the connection. Nothing stays mounted.
   package func end() {
     engine.shutDown()
+    engine.endPermissions()
     // While there are workers to write back what clients have stored.
     if fileSystem.mode.pageCache != nil { engine.unmapAll() }
     // What it cannot end ends with this process.

@@ -3,6 +3,7 @@
 package import FuseSession
 internal import Glibc
 internal import LinuxSystem
+internal import Synchronization
 internal import SystemPackage
 package import VsocConfiguration
 package import VsocEngine
@@ -21,6 +22,10 @@ package final class VsocFileSystem: FileSystem {
   let mountTime: Int64
   let rootAccess: Lock<RootAccess>
   let handles = Lock(HandleTable())
+  let areaNodes = AreaNodes()
+  /// The minor number of the device as which it is mounted; nil if it is not.
+  let device = Lock<Int32?>(nil)
+  private let hasComplained = Atomic(false)
   private let currentMode = Lock(MemoryMode.served)
   private let interrupts: InterruptQueue
   private let logLine: @Sendable (String) -> Void
@@ -86,6 +91,32 @@ package final class VsocFileSystem: FileSystem {
 
   package func log(_ message: String) {
     logLine(message)
+  }
+
+  /// The handle of a managed region that a thread names by one of its descriptors.
+  ///
+  /// - Throws: EPERM: it is none, or the thread may not be looked at.
+  func handle(_ descriptor: Int32, of thread: OtherThread) throws(Errno) -> AreaHandle {
+    guard let device = device.withLock({ $0 }) else { throw .notPermitted }
+    do throws(Errno) {
+      let node = try thread.node(of: descriptor, on: device)
+      guard let handle = areaNodes[node]?.handle else { throw .notPermitted }
+      return handle
+    } catch .permissionDenied {
+      throw cannotLook(at: thread)
+    } catch {
+      throw .notPermitted
+    }
+  }
+
+  /// Says so in the log, once.
+  func cannotLook(at thread: OtherThread) -> Errno {
+    if !hasComplained.exchange(true, ordering: .relaxed) {
+      log(
+        "a permission was asked for by way of a manager's descriptor, but the daemon may not look at the caller (thread \(thread.id)): that needs CAP_SYS_PTRACE, or the caller to be of the daemon's user"
+      )
+    }
+    return .notPermitted
   }
 
   package func getStatistics(_ request: consuming Request<Answer.Statistics>) {

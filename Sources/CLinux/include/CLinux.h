@@ -144,4 +144,35 @@ int vsocfs_mounted_device(const char *directory);
  * that is what is mounted at `directory`; else -ENODEV, and nothing was opened. */
 int vsocfs_open_mounted(const char *directory, int device, const char *path);
 
+/*
+ * Files, and what others do with them (files.c).
+ */
+
+/* Opens what a descriptor is open for once more, with an access of its own: by way of /proc. */
+int vsocfs_reopen(int fd, _Bool writable);
+/* F_SEAL_WRITE: -EBUSY while somebody has a memfd mapped for writing, or could make it so. */
+int vsocfs_memfd_seal_writes(int fd);
+/* 0 if nobody has the file open for writing, nor mapped by way of such a descriptor; else -EAGAIN. A
+ * lease (fcntl(2) F_SETLEASE) on `fd`, which is open for reading, can only be had then. */
+int vsocfs_has_no_writers(int fd);
+/* The first data between *start and *end that is no hole (lseek(2) SEEK_DATA): 1, and where; or 0. */
+int vsocfs_next_data(int fd, int64_t *start, int64_t *end);
+/* fallocate(2): the flags are not in the module. */
+int vsocfs_punch_hole(int fd, int64_t offset, int64_t length);
+
+/* process_vm_readv(2) of all bytes: 0 or -errno. */
+int vsocfs_read_process(int pid, uint64_t address, void *buffer, size_t length);
+/* The FUSE node that a descriptor of a thread is open for, if it is one of the file system with that
+ * minor device number: 0, or -errno (-ENODEV: it is not, -EBADF: it is open for nothing, O_PATH). Asks
+ * the kernel only: nothing of a foreign file is opened, and no daemon waited for. */
+int vsocfs_find_node(int pid, int fd, int device, uint64_t *node);
+
+/* inotify(7), not in the module: closes of descriptors that were open for writing. */
+int vsocfs_inotify_create(void);
+/* The watch's number, or -errno. */
+int vsocfs_inotify_watch_closes(int inotify, int fd);
+int vsocfs_inotify_unwatch(int inotify, int watch);
+/* The watches of which something was closed: how many, or -errno. Does not wait. */
+int vsocfs_inotify_read(int inotify, int32_t *watches, int capacity);
+
 #endif

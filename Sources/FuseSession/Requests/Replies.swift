@@ -61,16 +61,18 @@ extension Request where Answer == FuseSession.Answer.Entry {
   /// - Parameters:
   ///   - node: the id by which the kernel names the file from now on, until it forgets it.
   ///   - entryTimeout: seconds for which the kernel may keep the name.
+  /// - Returns: false if the caller is gone: then the kernel does not know the node by this lookup.
+  @discardableResult
   package consuming func reply(
     node: UInt64, _ attributes: NodeAttributes, entryTimeout: Double
-  ) {
+  ) -> Bool {
     var entry = fuse_entry_param()
     entry.ino = node
     entry.attr = attributes.stat
     entry.attr_timeout = 0
     entry.entry_timeout = entryTimeout
     let raw = unsafe finish()
-    unsafe fuse_reply_entry(raw, &entry)
+    return unsafe fuse_reply_entry(raw, &entry) == 0
   }
 }
 
@@ -120,9 +122,12 @@ extension Request where Answer == FuseSession.Answer.Opened {
     reply(handle, UInt32(VSOCFS_FOPEN_PASSTHROUGH), backing.id)
   }
 
-  /// As before, but only mappings: reads and writes come here.
+  /// As before, but only mappings: reads and writes come here. The kernel takes few other options
+  /// with it; a close is not told before the last one.
   package consuming func reply(handle: UInt64, mappingsOf backing: borrowing BackingFile) -> Bool {
-    reply(handle, UInt32(VSOCFS_FOPEN_PASSTHROUGH | VSOCFS_FOPEN_DIRECT_IO), backing.id)
+    let flags =
+      VSOCFS_FOPEN_PASSTHROUGH | VSOCFS_FOPEN_DIRECT_IO | VSOCFS_FOPEN_NOFLUSH
+    return reply(handle, UInt32(flags), backing.id)
   }
 
   /// The kernel's page cache is the memory of the file; what it does not have it reads from

@@ -46,13 +46,18 @@ extension Descriptor {
 
   /// Writes all bytes. If that fails, some of them may be written.
   package func write(_ bytes: [UInt8], at offset: UInt64) throws(Errno) {
+    try unsafe bytes.withUnsafeBufferPointer { bytes throws(Errno) in
+      try unsafe write(UnsafeRawBufferPointer(bytes), at: offset)
+    }
+  }
+
+  /// The same with bytes that may change meanwhile.
+  package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
     var done = 0
     while done < bytes.count {
       done += try result {
-        unsafe bytes.withUnsafeBytes { bytes in
-          unsafe pwrite(
-            raw, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
-        }
+        unsafe pwrite(
+          raw, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
       }
     }
   }

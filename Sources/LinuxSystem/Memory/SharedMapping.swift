@@ -31,6 +31,22 @@ package final class SharedMapping: @unchecked Sendable {
 }
 
 extension SharedMapping {
+  /// Maps a part of another file in place of what was mapped in `range`, or this file's own part again
+  /// (mmap(2) MAP_FIXED): at no moment is nothing there.
+  ///
+  /// - Parameters:
+  ///   - offset: in the file that `descriptor` is open for.
+  ///   - isWritable: else a store there is a fault.
+  package func map(
+    _ descriptor: borrowing Descriptor, at offset: Int, over range: Range<Int>, isWritable: Bool
+  ) throws(Errno) {
+    let protection = isWritable ? PROT_READ | PROT_WRITE : PROT_READ
+    let address = unsafe mmap(
+      base + range.lowerBound, range.count, protection, MAP_SHARED | MAP_FIXED, descriptor.raw,
+      off_t(offset))
+    guard unsafe address != MAP_FAILED else { throw Errno(rawValue: errno) }
+  }
+
   /// Makes the first `count` bytes present and writable now, rather than at the first access
   /// (madvise(2) MADV_POPULATE_WRITE, Linux 5.14), and keeps them in memory as far as the limit for
   /// that allows.

@@ -16,6 +16,16 @@ package protocol RegionMapping: Sendable {
   func map(
     _ file: RegionFile, of region: UInt32, _ geometry: RegionGeometry
   ) throws(Errno) -> SharedMapping
+
+  /// Opens an area the way in which clients reach it, who see its present size from then on; nil where
+  /// that is its file. May wait, as `map`.
+  ///
+  /// - Parameter place: what the handle was opened with (`AreaHandle.place`).
+  func openArea(at place: UInt64) throws(Errno) -> Descriptor?
+}
+
+extension RegionMapping {
+  package func openArea(at place: UInt64) throws(Errno) -> Descriptor? { nil }
 }
 
 /// The file itself is the memory, for everybody who maps it.

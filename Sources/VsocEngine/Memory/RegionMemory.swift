@@ -22,6 +22,23 @@ package final class RegionMemory: Sendable {
     hostToGuest = SignalTable(window: window, geometry: geometry.hostToGuest)
   }
 
+  /// Shows another file in place of an area: the one that its holder has, or the region's own again.
+  ///
+  /// - Parameter offset: where the area begins in that file.
+  func map(
+    _ descriptor: borrowing Descriptor, at offset: UInt32, over area: Permission, isWritable: Bool
+  ) throws(Errno) {
+    try mapping.map(
+      descriptor, at: Int(offset), over: Int(area.beginOffset)..<Int(area.endOffset),
+      isWritable: isWritable)
+  }
+
+  /// The bytes in a range, which must be inside. They may change at any time.
+  func bytes(_ range: Range<UInt64>) -> UnsafeRawBufferPointer {
+    unsafe UnsafeRawBufferPointer(
+      start: window.base + Int(range.lowerBound), count: range.count)
+  }
+
   /// The table in which `end` posts.
   func outgoing(of end: End) -> SignalTable {
     end == .guest ? guestToHost : hostToGuest

@@ -18,7 +18,7 @@ extension Region {
       guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
       life.users += 1
     }
-    guard touchesMemory, storage.mapping.isForUseOnly else { return }
+    guard touchesMemory, mapping.isForUseOnly else { return }
     do throws(Errno) {
       try mapForUse()
     } catch {
@@ -32,12 +32,12 @@ extension Region {
       life.users -= 1
       return life.users == 0
     }
-    if isUnused, storage.mapping.isForUseOnly { unmapAfterUse() }
+    if isUnused, mapping.isForUseOnly { unmapAfterUse() }
   }
 
   /// Maps the memory for a user that did not have it mapped when it began; see `beginUse`.
   package func prepareMemory() throws(Errno) {
-    if storage.mapping.isForUseOnly { try mapForUse() }
+    if mapping.isForUseOnly { try mapForUse() }
   }
 
   /// Maps the memory for as long as there are users. If several do so at once, one mapping stays.
@@ -58,15 +58,15 @@ extension Region {
       life.mappings.begin()
       return (file, life.configuration.geometry, life.mappings)
     }
-    let mapping: SharedMapping
+    let shared: SharedMapping
     do throws(Errno) {
-      mapping = try storage.mapping.map(file, of: index, geometry)
+      shared = try mapping.map(file, of: index, geometry)
     } catch {
       count.end()
       throw error
     }
-    mapping.afterUnmap = { count.end() }
-    return RegionMemory(mapping, geometry)
+    shared.afterUnmap = { count.end() }
+    return RegionMemory(shared, geometry)
   }
 
   /// A user that comes while the last one goes finds the mapping, or makes a new one: both look
@@ -94,7 +94,7 @@ extension Region {
   /// The mapping. Under the lock of `state`.
   func memory(_ state: inout RegionState) throws(Errno) -> RegionMemory {
     if let memory = state.memory { return memory }
-    guard !storage.mapping.isForUseOnly else { throw .operationNotSupportedByDevice }
+    guard !mapping.isForUseOnly else { throw .operationNotSupportedByDevice }
     let memory = try map()
     state.memory = memory
     return memory
@@ -132,7 +132,7 @@ extension Region {
   /// - Throws: EPERM once it is fixed. EBUSY while somebody waits on a word of the memory, or this
   ///   process has mapped it for use: nothing that is mapped may shrink.
   func resize(to geometry: RegionGeometry) throws(Errno) -> RegionGeometry {
-    if !storage.mapping.isForUseOnly { try unmapUnwatched() }
+    if !mapping.isForUseOnly { try unmapUnwatched() }
     return try life.withLock { life throws(Errno) in
       guard !life.isSealed else { throw .notPermitted }
       guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
@@ -159,7 +159,7 @@ extension Region {
   /// Marks the region destroyed. EBUSY while it has users.
   func markDestroyed() throws(Errno) {
     try life.withLock { life throws(Errno) in
-      guard life.users == 0, !storage.mapping.isForUseOnly || life.mappings.isZero else {
+      guard life.users == 0, !mapping.isForUseOnly || life.mappings.isZero else {
         throw .resourceBusy
       }
       life.isDestroyed = true

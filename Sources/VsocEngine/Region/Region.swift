@@ -2,8 +2,19 @@
 
 internal import Glibc
 internal import LinuxSystem
+internal import Synchronization
 internal import SystemPackage
 package import VsocProtocol
+
+/// What all regions of an engine share.
+struct Machinery: Sendable {
+  let parking: Parking
+  let counters: Counters
+  let watcher: FutexWatcher
+  let writers: WriterWatch
+  /// Told of what has no caller to be told, in a line.
+  let log: @Sendable (String) -> Void
+}
 
 /// A region of shared memory with its two ends.
 ///
@@ -17,31 +28,54 @@ package final class Region: Sendable {
   package let managerIndex: UInt32
   /// Seconds since the epoch.
   package let creationTime: Int64
+  /// Whether another region is managed by this one; never taken back.
+  private let manages = Atomic(false)
   package let parking: Parking
   let storage: RegionStorage
   let watcher: FutexWatcher
   let counters: Counters
+  let writers: WriterWatch
+  let log: @Sendable (String) -> Void
   let state = Lock(RegionState())
   /// May be taken inside `state`, never the other way round.
   let life: Lock<RegionLife>
+  /// Who has which area, of a managed region. Taken before `ownerWords`, never inside another.
+  let permissions = Lock(PermissionTable())
+  /// Held while one of this region's owner words is changed, and while words of it move from one file
+  /// to another. The memory is touched inside.
+  let ownerWords = Lock(())
 
   init(
     index: UInt32, configuration: RegionConfiguration, managerIndex: UInt32,
-    storage: RegionStorage, parking: Parking, watcher: FutexWatcher, counters: Counters
+    storage: RegionStorage, _ machinery: Machinery
   ) {
     self.index = index
     self.managerIndex = managerIndex
     creationTime = Int64(time(nil))
     name = configuration.name
     self.storage = storage
-    self.parking = parking
-    self.watcher = watcher
-    self.counters = counters
+    parking = machinery.parking
+    watcher = machinery.watcher
+    counters = machinery.counters
+    writers = machinery.writers
+    log = machinery.log
     // What was there before this process may be in use as it is.
     life = Lock(
       RegionLife(
         configuration: configuration, isSealed: storage.files.wasFound(configuration.name)))
   }
+
+  /// Whether the memory is only reached through permissions.
+  package var isManaged: Bool { managerIndex != 0 }
+
+  /// Whether another region's owner words stand in this one.
+  var isManager: Bool {
+    get { manages.load(ordering: .acquiring) }
+    set { manages.store(newValue, ordering: .releasing) }
+  }
+
+  /// How this process reaches the region's memory. That of a managed one is nobody's but ours.
+  var mapping: any RegionMapping { isManaged ? DirectMapping() : storage.mapping }
 
   package var configuration: RegionConfiguration {
     life.withLock { $0.configuration }

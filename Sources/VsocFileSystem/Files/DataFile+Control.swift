@@ -14,6 +14,9 @@ extension DataFile {
     _ request: consuming Request<Answer.Control>, _ command: ControlCommand,
     input: UnsafeRawBufferPointer
   ) {
+    if let number = PermissionCalls.Number(rawValue: command.number) {
+      return unsafe permissionCalls.carryOut(request, number, command, input: input)
+    }
     // Not a use of the region: whoever opens a file may ask whether it is a terminal.
     guard let number = Number(rawValue: command.number) else {
       return request.fail(.inappropriateIOCTLForDevice)
@@ -50,7 +53,9 @@ extension DataFile {
     case .describeRegion:
       return region.header(region.configuration).descriptor
     case .condWake:
-      try region.condWake(try offset(command))
+      let offset = try offset(command)
+      guard offset % 4 != 0 || mayUse(offset) else { throw .argListTooLong }
+      try region.condWake(offset)
     case .regionInfo:
       return information
     case .post:
@@ -135,6 +140,7 @@ extension DataFile {
     let argument = unsafe input.loadUnaligned(as: vsoc_cond_wait.self)
     let deadline: MonotonicInstant?
     do throws(Errno) {
+      guard argument.offset % 4 != 0 || mayUse(argument.offset) else { throw .argListTooLong }
       let value = try region.value(at: argument.offset)
       deadline = try Self.deadline(argument)
       if value != argument.value {
@@ -158,6 +164,8 @@ extension DataFile {
       }
     }
     parked.park(request, on: wait)
+    // It may have been given up before there was somebody who sleeps there.
+    if !mayUse(argument.offset) { region.parking.abandon(token: wait.token, .gone) }
   }
 
   /// - Throws: EINVAL for a type or a time that is none.

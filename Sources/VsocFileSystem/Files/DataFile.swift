@@ -9,11 +9,12 @@ internal import VsocProtocol
 
 /// An open `data`. With passthrough the kernel reads, writes and maps the memory itself; the
 /// ioctls come here, and so do reads and writes of a handle without a backing file.
-final class DataFile: OpenFile, @unchecked Sendable {
+class DataFile: OpenFile, @unchecked Sendable {
   let region: Region
   let end: End
   /// The mode, for those who ask.
   let isPageCache: Bool
+  let permissionCalls: PermissionCalls
   /// What the kernel has pages of, for which it must stay open; set before the file is used.
   var pages: RegionFile?
   /// Whether this handle knows that the region's size is fixed.
@@ -21,7 +22,8 @@ final class DataFile: OpenFile, @unchecked Sendable {
   /// Made by the first drain, which sees what comes from then on.
   private let drainReader = Lock<DoorbellReader?>(nil)
 
-  init(_ region: Region, _ end: End, isPageCache: Bool) {
+  init(_ region: Region, _ end: End, isPageCache: Bool, _ calls: PermissionCalls) {
+    permissionCalls = calls
     self.region = region
     self.end = end
     self.isPageCache = isPageCache
@@ -51,6 +53,9 @@ final class DataFile: OpenFile, @unchecked Sendable {
     }
     request.reply(bytes.count)
   }
+
+  /// Whether the word at an offset is one that this handle reaches.
+  func mayUse(_ offset: UInt32) -> Bool { true }
 
   override func control(
     _ request: consuming Request<Answer.Control>, _ command: ControlCommand,

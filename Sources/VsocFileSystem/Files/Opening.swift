@@ -14,7 +14,8 @@ extension VsocFileSystem {
     if let own = mode.pageCache, own.isOpening(request.caller.pid) {
       return openOwn(request, number, own)
     }
-    switch Node(number) {
+    let found = find(number)
+    switch found?.node {
     case .fact(let fact):
       finish(request, TextFile(text(fact)), .directIO)
     case .file(let end, let kind):
@@ -24,11 +25,16 @@ extension VsocFileSystem {
       do throws(Errno) {
         // Who only wants to change the size touches nothing.
         let isResizer = kind == .data && flags.isWriteOnly && !region.isSealed
-        try region.beginUse(touchesMemory: kind != .info && !isResizer)
+        let isText = kind == .info || kind == .permissions
+        try region.beginUse(touchesMemory: !isText && !isResizer)
       } catch {
         return request.fail(error)
       }
-      open(request, kind, of: region, end.end, flags)
+      if let area = found?.area {
+        openArea(request, area, kind, of: region, end.end, flags)
+      } else {
+        open(request, kind, of: region, end.end, flags)
+      }
     case .root, .facts, .end:
       request.fail(.isDirectory)
     case nil:
@@ -57,10 +63,23 @@ extension VsocFileSystem {
       finish(request, SignalFile(region, end), Self.streamOptions)
     case .doorbell:
       finish(request, DoorbellFile(region, end, flags: flags), Self.streamOptions)
+    case .permissions:
+      let file = PermissionsFile(region, nil, calls(region, nil, flags))
+      finish(request, file, [.directIO, .noFlush])
     case .data:
       openData(
-        request, DataFile(region, end, isPageCache: mode.pageCache != nil), flags)
+        request,
+        DataFile(
+          region, end, isPageCache: mode.pageCache != nil, calls(region, nil, flags)),
+        flags)
     }
+  }
+
+  private func calls(
+    _ region: Region, _ area: AreaHandle?, _ flags: OpenFlags
+  ) -> PermissionCalls {
+    PermissionCalls(
+      fileSystem: self, region: region, area: area, isWritable: flags.isWritable)
   }
 
   /// A write may wait for long, and must not keep anybody else from writing or closing.
@@ -70,11 +89,6 @@ extension VsocFileSystem {
     _ request: consuming Request<Answer.Opened>, _ file: DataFile, _ flags: OpenFlags
   ) {
     let region = file.region
-    // Memory that only a permission opens stays shut until permissions can be had.
-    guard region.managerIndex == 0 else {
-      file.close()
-      return request.fail(.notSupported)
-    }
     do throws(Errno) {
       // Whoever may only write has nothing to map; truncate(1) opens the file so, and its handle
       // must not fix the size. Its writes come here, and do. Once it is fixed, all handles have to
@@ -107,12 +121,63 @@ extension VsocFileSystem {
     }
   }
 
-  /// The daemon itself opens a region's memory to map it.
+  /// Opens a file of a managed region, each handle of which has an area of its own, or none. The
+  /// region's use has begun, and ends with the file.
+  private func openArea(
+    _ request: consuming Request<Answer.Opened>, _ node: AreaNode, _ kind: Node.EndFile,
+    of region: Region, _ end: End, _ flags: OpenFlags
+  ) {
+    guard node.beginOpen() else {
+      region.endUse()
+      return request.fail(.resourceBusy)
+    }
+    let area: OpenArea
+    do throws(Errno) {
+      area = try openArea(node, kind, of: region)
+    } catch {
+      node.endOpen()
+      region.endUse()
+      return request.fail(error)
+    }
+    let calls = calls(region, area.handle, flags)
+    let file: OpenFile =
+      kind == .permissions
+      ? PermissionsFile(region, area, calls)
+      : ManagedDataFile(region, end, isPageCache: mode.pageCache != nil, area, calls)
+    if let backing = area.backing {
+      let handle = handles.withLock { $0.add(file) }
+      if !request.reply(handle: handle, mappingsOf: backing.file) { close(handle) }
+    } else if let mapping = mode.pageCache, kind == .data {
+      open(request, file, area.handle.file, mapping)
+    } else {
+      finish(request, file, [.directIO, .noFlush])
+    }
+  }
+
+  private func openArea(
+    _ node: AreaNode, _ kind: Node.EndFile, of region: Region
+  ) throws(Errno) -> OpenArea {
+    guard case .passthrough(let backings) = mode else {
+      // In the page cache text and memory cannot be told apart.
+      let place = kind == .data ? node.number : AreaHandle.noPlace
+      let handle = try AreaHandle(of: region, place: place, isBacking: false)
+      return OpenArea(handle, of: node, backing: nil)
+    }
+    let handle = try AreaHandle(of: region, place: node.number, isBacking: true)
+    do throws(Errno) {
+      return OpenArea(handle, of: node, backing: try backings.make(of: handle.file))
+    } catch {
+      handle.close()
+      throw error
+    }
+  }
+
+  /// The daemon itself opens a region's memory, or an area, to map it.
   private func openOwn(
     _ request: consuming Request<Answer.Opened>, _ number: UInt64, _ mapping: any PageCacheMapping
   ) {
-    guard case .file(let end, .data) = Node(number), let region = engine.region(end.region),
-      let pages = region.currentFile
+    guard let (node, area) = find(number), case .file(let end, _) = node,
+      let pages = area?.handle?.file ?? engine.region(end.region)?.currentFile
     else { return request.fail(.noSuchFileOrDirectory) }
     open(request, PagesFile(pages), pages, mapping)
   }

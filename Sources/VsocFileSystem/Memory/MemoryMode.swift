@@ -47,6 +47,11 @@ final class BackingFiles: Sendable {
     }
   }
 
+  /// One that belongs to a single handle.
+  func make(of file: RegionFile) throws(Errno) -> RegionBacking {
+    RegionBacking(try BackingFile(file.descriptor.raw, session: session))
+  }
+
   func forget(_ region: UInt32) {
     byRegion.withLock { _ = $0.removeValue(forKey: region) }
   }

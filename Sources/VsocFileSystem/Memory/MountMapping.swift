@@ -43,29 +43,57 @@ final class MountMapping: PageCacheMapping {
   func map(
     _ file: RegionFile, of region: UInt32, _ geometry: RegionGeometry
   ) throws(Errno) -> SharedMapping {
-    let thread = vsocfs_thread_id()
-    openers.withLock { _ = $0.insert(thread) }
-    defer { openers.withLock { _ = $0.remove(thread) } }
-    let path = "\(Node.factsName)/\(Self.hiddenName(of: region))"
-    let descriptor = Descriptor(
-      owning: try check { unsafe vsocfs_open_mounted(mountPoint, device, path) })
+    let descriptor = try open(.region(region))
     let mapping = try SharedMapping(descriptor: descriptor.raw, size: Int(geometry.size))
     // What the engines touch under their locks is there before.
     try mapping.populate(Int(geometry.dataOffset))
     return mapping
   }
 
+  func openArea(at place: UInt64) throws(Errno) -> Descriptor? {
+    place == AreaHandle.noPlace ? nil : try open(.area(place))
+  }
+
+  private func open(_ name: HiddenName) throws(Errno) -> Descriptor {
+    let thread = vsocfs_thread_id()
+    openers.withLock { _ = $0.insert(thread) }
+    defer { openers.withLock { _ = $0.remove(thread) } }
+    let path = "\(Node.factsName)/\(name)"
+    return Descriptor(
+      owning: try check { unsafe vsocfs_open_mounted(mountPoint, device, path) })
+  }
+
   func isOpening(_ thread: Int32) -> Bool {
     openers.withLock { $0.contains(thread) }
   }
 
-  private static let prefix = "memory-"
+  /// A name that only the daemon finds.
+  enum HiddenName: Hashable, CustomStringConvertible {
+    /// A region's memory, by index.
+    case region(UInt32)
+    /// An area, by the node that its holder has open.
+    case area(UInt64)
 
-  private static func hiddenName(of region: UInt32) -> String { "\(prefix)\(region)" }
+    private static let (regionPrefix, areaPrefix) = ("memory-", "area-")
 
-  /// The region whose hidden name this is.
-  static func region(hiddenName name: String) -> UInt32? {
-    guard name.hasPrefix(prefix) else { return nil }
-    return UInt32(name.dropFirst(prefix.count))
+    init?(_ name: String) {
+      func number<Number: FixedWidthInteger>(_ prefix: String) -> Number? {
+        name.hasPrefix(prefix) ? Number(name.dropFirst(prefix.count)) : nil
+      }
+      if let index: UInt32 = number(Self.regionPrefix) {
+        self = .region(index)
+      } else if let node: UInt64 = number(Self.areaPrefix) {
+        self = .area(node)
+      } else {
+        return nil
+      }
+    }
+
+    var description: String {
+      switch self {
+      case .region(let index): "\(Self.regionPrefix)\(index)"
+      case .area(let node): "\(Self.areaPrefix)\(node)"
+      }
+    }
   }
 }

@@ -22,10 +22,10 @@ struct DoorbellText {
         if isLineEmpty { isBareRing = true }
         isLineEmpty = true
         index += 1
-      } else if Self.isSpace(byte) {
+      } else if TextNumber.isSpace(byte) {
         index += 1
       } else {
-        let value = unsafe try Self.number(text, &index)
+        let value = unsafe try TextNumber.offset(text, &index)
         isLineEmpty = false
         if value == 0 {
           isBareRing = true
@@ -38,44 +38,6 @@ struct DoorbellText {
     if offsets.isEmpty { isBareRing = true }
   }
 
-  private static func isSpace(_ byte: UInt8) -> Bool {
-    byte == UInt8(ascii: " ") || (9...13).contains(byte)
-  }
-
-  private static func number(
-    _ text: UnsafeRawBufferPointer, _ index: inout Int
-  ) throws(Errno) -> UInt32 {
-    var base: UInt64 = 10
-    if index + 1 < text.count, unsafe text[index] == UInt8(ascii: "0"),
-      unsafe text[index + 1] | 0x20 == UInt8(ascii: "x")
-    {
-      base = 16
-      index += 2
-    }
-    var value: UInt64 = 0
-    var digits = 0
-    while index < text.count, unsafe !isSpace(text[index]) {
-      let digit = unsafe digit(text[index])
-      guard digit < base else { throw .invalidArgument }
-      // Stays too large, however many digits follow.
-      value = min(value * base + digit, UInt64(UInt32.max) + 1)
-      digits += 1
-      index += 1
-    }
-    guard digits > 0 else { throw .invalidArgument }
-    // Beyond 32 bits is as far out of every region as the last word.
-    return UInt32(exactly: value) ?? .max - 3
-  }
-
-  private static func digit(_ byte: UInt8) -> UInt64 {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt64(byte - UInt8(ascii: "0"))
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt64(byte - UInt8(ascii: "a") + 10)
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt64(byte - UInt8(ascii: "A") + 10)
-    default: .max
-    }
-  }
-
   /// The length of one offset's line, `0x%08x\n`.
   static let lineLength = 11
 
@@ -84,12 +46,7 @@ struct DoorbellText {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(offsets.count * lineLength)
     for offset in offsets {
-      bytes.append(UInt8(ascii: "0"))
-      bytes.append(UInt8(ascii: "x"))
-      for shift in stride(from: 28, through: 0, by: -4) {
-        let digit = UInt8(truncatingIfNeeded: offset >> UInt32(shift)) & 15
-        bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
-      }
+      TextNumber.append(offset, to: &bytes)
       bytes.append(UInt8(ascii: "\n"))
     }
     return bytes

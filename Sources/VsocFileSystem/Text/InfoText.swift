@@ -25,6 +25,7 @@ extension VsocFileSystem {
       ("host_to_guest", table(geometry.hostToGuest)),
       ("shm_signal_offset", "\(geometry.shmSignalOffset)"),
       ("managed_by", configuration.managedBy?.description ?? "-"),
+      ("permissions", "\(region.permissionCount)"),
       ("incoming_interrupt", bit(snapshot.engines.incomingInterrupt)),
       ("incoming_posted", "\(snapshot.engines.incomingPosted)"),
       ("outgoing_interrupt", bit(snapshot.engines.outgoingInterrupt)),
@@ -46,6 +47,7 @@ extension VsocFileSystem {
       ("regions", engine.regionCount),
       ("bytes", Int(engine.usedBytes)),
       ("open_files", handles.withLock { $0.count }),
+      ("permissions", engine.permissionCount),
       ("waiting_calls", engine.parking.count),
       ("futex_threads", engine.futexThreadCount),
     ]

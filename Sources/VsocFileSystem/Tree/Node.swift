@@ -33,12 +33,21 @@ enum Node: Hashable, Sendable {
     }
   }
 
-  /// The files that each end has.
+  /// The files of ends.
   enum EndFile: UInt64, CaseIterable, Sendable {
     case data = 1
     case signal
     case doorbell
     case info
+    case permissions
+
+    /// Those that an end has: both share one table of permissions.
+    static func all(of end: End) -> [EndFile] {
+      end == .guest ? allCases : allCases.filter { $0 != .permissions }
+    }
+
+    /// Whether a permission can be held by an open handle of it, in a managed region.
+    var canHoldPermission: Bool { self == .data || self == .permissions }
 
     var name: String {
       switch self {
@@ -46,6 +55,7 @@ enum Node: Hashable, Sendable {
       case .signal: "signal"
       case .doorbell: "doorbell"
       case .info: "info"
+      case .permissions: "permissions"
       }
     }
   }

@@ -21,7 +21,9 @@ extension VsocFileSystem {
   static let streamSize: UInt64 = 0x7fff_f000
 
   /// ENOENT: the region is gone.
-  func attributes(of node: Node) -> NodeAttributes? {
+  ///
+  /// - Parameter area: which open file of a managed region it is, if it is one.
+  func attributes(of node: Node, _ area: AreaNode? = nil) -> NodeAttributes? {
     switch node {
     case .root:
       let root = rootAccess.withLock { $0 }
@@ -45,7 +47,8 @@ extension VsocFileSystem {
       let access = configuration.access(of: end.end)
       let (mode, size): (UInt32, UInt64) =
         switch kind {
-        case .data: (access.mode, UInt64(configuration.geometry.size))
+        case .data where !region.isManaged: (access.mode, UInt64(configuration.geometry.size))
+        case .data, .permissions: (access.mode, UInt64(area?.handle?.size ?? 0))
         case .signal, .doorbell: (access.mode, Self.streamSize)
         case .info: (access.mode & 0o444, 0)
         }
@@ -78,8 +81,8 @@ extension VsocFileSystem {
     _ request: consuming Request<Answer.Attributes>, node number: UInt64
   ) {
     let isOwn = waitsItself(request.caller.pid)
-    guard let node = Node(number),
-      let attributes = isOwn ? ownAttributes(of: node) : attributes(of: node)
+    guard let (node, area) = find(number),
+      let attributes = isOwn ? ownAttributes(of: node, area) : attributes(of: node, area)
     else { return request.fail(.noSuchFileOrDirectory) }
     request.reply(attributes)
   }
@@ -87,8 +90,8 @@ extension VsocFileSystem {
   /// What the daemon's own threads are told while they open a region's memory: a daemon without
   /// root's rights must be able to do so whatever the mode. The kernel asks again for whoever comes
   /// next.
-  func ownAttributes(of node: Node) -> NodeAttributes? {
-    guard var attributes = attributes(of: node) else { return nil }
+  func ownAttributes(of node: Node, _ area: AreaNode? = nil) -> NodeAttributes? {
+    guard var attributes = attributes(of: node, area) else { return nil }
     if geteuid() != 0 {
       attributes.uid = geteuid()
       attributes.mode = attributes.mode & S_IFMT | 0o700
@@ -100,7 +103,7 @@ extension VsocFileSystem {
     _ request: consuming Request<Answer.Attributes>, node number: UInt64,
     _ changes: AttributeChanges
   ) {
-    guard let node = Node(number) else { return request.fail(.noSuchFileOrDirectory) }
+    guard let (node, _) = find(number) else { return request.fail(.noSuchFileOrDirectory) }
     do throws(Errno) {
       try change(node, changes)
     } catch {

@@ -16,27 +16,62 @@ extension VsocFileSystem {
     _ request: consuming Request<Answer.Entry>, parent number: UInt64, name: String
   ) {
     guard let parent = Node(number) else { return request.fail(.noSuchFileOrDirectory) }
-    if parent == .facts, let region = MountMapping.region(hiddenName: name) {
-      return lookupHidden(request, region)
+    if parent == .facts, let hidden = MountMapping.HiddenName(name) {
+      return lookupHidden(request, hidden)
     }
     guard let node = child(of: parent, named: name), let attributes = attributes(of: node) else {
       return request.fail(.noSuchFileOrDirectory)
     }
-    request.reply(node: node.number, attributes, entryTimeout: Self.entryTimeout)
-  }
-
-  /// The daemon's own name of a region's memory: the node is that of `data`.
-  private func lookupHidden(_ request: consuming Request<Answer.Entry>, _ region: UInt32) {
-    let node = Node.file(Node.RegionEnd(region: region, end: .guest), .data)
-    guard waitsItself(request.caller.pid), let attributes = ownAttributes(of: node) else {
-      return request.fail(.noSuchFileOrDirectory)
+    if isManaged(node) {
+      // The next one who looks gets another.
+      reply(request, areaNodes.add(node), attributes)
+    } else {
+      request.reply(node: node.number, attributes, entryTimeout: Self.entryTimeout)
     }
-    // Nobody else is to find it.
-    request.reply(node: node.number, attributes, entryTimeout: 0)
   }
 
-  /// Node ids say what they mean, so there is nothing to forget.
-  package func forget(node: UInt64, count: UInt64) {}
+  /// Whether each open handle of the file reaches something else.
+  private func isManaged(_ node: Node) -> Bool {
+    guard case .file(let end, let file) = node, file.canHoldPermission else { return false }
+    return engine.region(end.region)?.isManaged ?? false
+  }
+
+  /// Tells of a node with a lookup that is counted already.
+  private func reply(
+    _ request: consuming Request<Answer.Entry>, _ area: AreaNode, _ attributes: NodeAttributes
+  ) {
+    // A caller that is gone by now will not forget what it never heard of.
+    if !request.reply(node: area.number, attributes, entryTimeout: 0) {
+      areaNodes.forget(area.number, 1)
+    }
+  }
+
+  /// The daemon's own name of a region's memory, whose node is that of `data`; or of an area, whose
+  /// node is the one that its holder has open. Nobody else is to find it.
+  private func lookupHidden(
+    _ request: consuming Request<Answer.Entry>, _ name: MountMapping.HiddenName
+  ) {
+    guard waitsItself(request.caller.pid) else { return request.fail(.noSuchFileOrDirectory) }
+    switch name {
+    case .region(let region):
+      let node = Node.file(Node.RegionEnd(region: region, end: .guest), .data)
+      guard let attributes = ownAttributes(of: node) else {
+        return request.fail(.noSuchFileOrDirectory)
+      }
+      request.reply(node: node.number, attributes, entryTimeout: 0)
+    case .area(let number):
+      guard let area = areaNodes[number],
+        let attributes = ownAttributes(of: area.node, area)
+      else { return request.fail(.noSuchFileOrDirectory) }
+      areaNodes.addLookup(number)
+      reply(request, area, attributes)
+    }
+  }
+
+  /// Most node ids say what they mean, so that there is nothing to forget.
+  package func forget(node: UInt64, count: UInt64) {
+    areaNodes.forget(node, count)
+  }
 
   private func child(of parent: Node, named name: String) -> Node? {
     switch parent {
@@ -52,7 +87,7 @@ extension VsocFileSystem {
       if name == Node.peerName, end.end == .guest {
         return .end(Node.RegionEnd(region: end.region, end: .host))
       }
-      return Node.EndFile.allCases.first { $0.name == name }.map { .file(end, $0) }
+      return Node.EndFile.all(of: end.end).first { $0.name == name }.map { .file(end, $0) }
     case .fact, .file:
       return nil
     }
@@ -72,7 +107,7 @@ extension VsocFileSystem {
     case .facts:
       return Node.Fact.allCases.map { ($0.name, .fact($0)) }
     case .end(let end):
-      let files = Node.EndFile.allCases.map { ($0.name, Node.file(end, $0)) }
+      let files = Node.EndFile.all(of: end.end).map { ($0.name, Node.file(end, $0)) }
       guard end.end == .guest else { return files }
       return files + [(Node.peerName, .end(Node.RegionEnd(region: end.region, end: .host)))]
     case .fact, .file:

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "CLinux.h"
+
+static int or_errno(long result) { return result < 0 ? -errno : (int)result; }
+
+int vsocfs_reopen(int fd, _Bool writable) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return or_errno(open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC));
+}
+
+int vsocfs_memfd_seal_writes(int fd) { return or_errno(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE)); }
+
+int vsocfs_has_no_writers(int fd) {
+  if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) return -errno;
+  return or_errno(fcntl(fd, F_SETLEASE, F_UNLCK));
+}
+
+int vsocfs_next_data(int fd, int64_t *start, int64_t *end) {
+  off_t data = lseek(fd, *start, SEEK_DATA);
+  if (data < 0) return errno == ENXIO ? 0 : -errno;
+  if (data >= *end) return 0;
+  off_t hole = lseek(fd, data, SEEK_HOLE);
+  if (hole < 0) return -errno;
+  *start = data;
+  if (hole < *end) *end = hole;
+  return 1;
+}
+
+int vsocfs_punch_hole(int fd, int64_t offset, int64_t length) {
+  return or_errno(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length));
+}
+
+int vsocfs_read_process(int pid, uint64_t address, void *buffer, size_t length) {
+  struct iovec local = {buffer, length}, remote = {(void *)(uintptr_t)address, length};
+  ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
+  if (n < 0) return -errno;
+  return (size_t)n == length ? 0 : -EFAULT;
+}
+
+/* What the kernel's FUSE makes of a node: its id in two halves, and a generation. */
+struct fuse_file_handle {
+  struct file_handle head;
+  uint32_t words[3];
+};
+enum { FUSE_FILE_HANDLE_TYPE = 0x81 };
+
+int vsocfs_find_node(int pid, int fd, int device, uint64_t *node) {
+  char path[64];
+  struct stat link;
+  struct statx file;
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
+  /* The mode of the link tells for what the descriptor is open. */
+  if (lstat(path, &link) < 0) return -errno;
+  if (!(link.st_mode & 0600)) return -EBADF;
+  int place = open(path, O_PATH | O_CLOEXEC);
+  if (place < 0) return -errno;
+  int result = -ENODEV;
+  /* Of what is known already: nobody's daemon is asked. */
+  if (statx(place, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &file) == 0 &&
+      file.stx_dev_major == 0 && file.stx_dev_minor == (uint32_t)device) {
+    struct fuse_file_handle handle = {.head.handle_bytes = sizeof handle.words};
+    int mount;
+    result = or_errno(name_to_handle_at(place, "", &handle.head, &mount, AT_EMPTY_PATH));
+    if (result == 0 && handle.head.handle_type != FUSE_FILE_HANDLE_TYPE) result = -ENODEV;
+    memcpy(handle.words, handle.head.f_handle, sizeof handle.words);
+    *node = (uint64_t)handle.words[0] << 32 | handle.words[1];
+  }
+  close(place);
+  return result;
+}
+
+int vsocfs_inotify_create(void) { return or_errno(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)); }
+
+int vsocfs_inotify_watch_closes(int inotify, int fd) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return or_errno(inotify_add_watch(inotify, path, IN_CLOSE_WRITE));
+}
+
+int vsocfs_inotify_unwatch(int inotify, int watch) {
+  return or_errno(inotify_rm_watch(inotify, watch));
+}
+
+int vsocfs_inotify_read(int inotify, int32_t *watches, int capacity) {
+  /* Of files themselves: no event has a name. */
+  struct inotify_event events[16];
+  size_t most = sizeof events / sizeof *events;
+  if ((size_t)capacity < most) most = (size_t)capacity;
+  ssize_t n = read(inotify, events, most * sizeof *events);
+  if (n < 0) return -errno;
+  int count = 0;
+  for (size_t i = 0; i < (size_t)n / sizeof *events; i++)
+    if (events[i].mask & IN_CLOSE_WRITE) watches[count++] = events[i].wd;
+  return count;
+}

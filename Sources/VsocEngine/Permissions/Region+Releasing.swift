@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import LinuxSystem
+package import SystemPackage
+internal import VsocProtocol
+
+/// How permissions end (SPEC §7).
+extension Region {
+  /// Gives a handle's permission up at once, whoever has the area mapped: a mapping reaches nothing
+  /// any more, and who sleeps on a word of it is told ENODEV.
+  ///
+  /// - Throws: ENOENT: it has none.
+  package func release(_ handle: AreaHandle) throws(Errno) {
+    let holding = try permissions.withLock { _ throws(Errno) in
+      guard case .holding(let holding) = handle.phase, holding.claimEnd() else {
+        throw .noSuchFileOrDirectory
+      }
+      handle.phase = .changing
+      return holding
+    }
+    handle.setSize(0)
+    endSleeps(in: holding.permission)
+    bringBack(holding)
+    do throws(Errno) {
+      try holding.file.empty()
+      // The kernel asks for the size, and lets its pages go.
+      if holding.way != nil { _ = try holding.way!.status() }
+    } catch {
+      log("an area of region \"\(name)\" may be reached still: \(error)")
+    }
+    finish(holding, of: handle)
+  }
+
+  /// Ends the permission of a handle that is closed.
+  func close(_ handle: AreaHandle) {
+    let holding = permissions.withLock { _ -> Holding? in
+      handle.isClosed = true
+      // Who is about to change it sees that it is closed.
+      guard case .holding(let holding) = handle.phase, holding.claimEnd() else { return nil }
+      handle.phase = .changing
+      return holding
+    }
+    if let holding { end(holding, of: handle) }
+  }
+
+  /// Ends the permission of a closed handle, or lets it linger.
+  func end(_ holding: Holding, of handle: AreaHandle) {
+    // Where the page cache is the memory, a mapping keeps the handle open.
+    if handle.isBacking, !hasLostItsWriters(holding) {
+      try? beginUse()
+      permissions.withLock { table in
+        table.linger(holding)
+        holding.isEnding = false
+      }
+      writers.add(holding, of: self)
+      // It may have lost them before it was watched.
+      _ = settle(holding)
+    } else {
+      bringBack(holding)
+      finish(holding, of: handle)
+    }
+  }
+
+  /// Ends a permission whose handle is closed if nobody has its area mapped for writing any more.
+  ///
+  /// - Returns: whether this call did it.
+  func settle(_ holding: Holding) -> Bool {
+    guard permissions.withLock({ _ in holding.isLingering && holding.claimEnd() }) else {
+      return false
+    }
+    guard hasLostItsWriters(holding) else {
+      permissions.withLock { _ in holding.isEnding = false }
+      return false
+    }
+    writers.remove(holding)
+    bringBack(holding)
+    finish(holding, of: nil)
+    endUse()
+    return true
+  }
+
+  private func hasLostItsWriters(_ holding: Holding) -> Bool {
+    do throws(Errno) {
+      guard isManager else { return try holding.file.hasLostItsWriters() }
+      // Our own view of it can be written to, and is while nobody changes an owner word in it.
+      let memory = try sealedMemory()
+      return try ownerWords.withLock { _ throws(Errno) in
+        try show(holding, memory, isWritable: false)
+        let isLost = try holding.file.hasLostItsWriters()
+        if !isLost { try show(holding, memory, isWritable: true) }
+        return isLost
+      }
+    } catch {
+      log("cannot tell who writes to an area of region \"\(name)\": \(error)")
+      return true
+    }
+  }
+
+  /// Ends every permission, whoever still has an area mapped. Nothing can be claimed afterwards.
+  func endPermissions() {
+    let all = permissions.withLock { table in
+      table.isClosed = true
+      return table.holdings.filter { $0.claimEnd() }
+    }
+    for holding in all {
+      endSleeps(in: holding.permission)
+      bringBack(holding)
+      finish(holding, of: nil)
+    }
+  }
+
+  // MARK: The steps
+
+  /// Moves the area's contents back into the region.
+  private func bringBack(_ holding: Holding) {
+    let permission = holding.permission
+    let begin = UInt64(permission.beginOffset)
+    let area = begin..<UInt64(permission.endOffset)
+    do throws(Errno) {
+      let (own, memory) = (try seal(), try sealedMemory())
+      // What is only in pages that the kernel has.
+      if holding.way != nil { try holding.way!.synchronize() }
+      try ownerWords.withLock { _ throws(Errno) in
+        try own.withWriter { writer throws(Errno) in
+          try holding.file.forEachData(in: 0..<UInt64(permission.size)) { data throws(Errno) in
+            let data = data.lowerBound + begin..<data.upperBound + begin
+            try unsafe writer.write(memory.bytes(data), at: data.lowerBound)
+          }
+          try memory.map(
+            writer, at: permission.beginOffset, over: permission, isWritable: true)
+        }
+      }
+      watcher.collect()
+    } catch {
+      log("an area of region \"\(name)\" is lost (\(area)): \(error)")
+    }
+    holding.way = nil
+  }
+
+  /// Frees the owner word, and then the area.
+  func finish(_ holding: Holding, of handle: AreaHandle?) {
+    let permission = holding.permission
+    do throws(Errno) {
+      let memory = try holding.manager.sealedMemory()
+      if let word = try? memory.window.word(at: permission.ownerOffset) {
+        let found = holding.manager.ownerWords.withLock { _ in word.exchange(Permission.free) }
+        if found != permission.ownedValue {
+          log(
+            "owner word \(permission.ownerOffset) of region \"\(holding.manager.name)\" held \(found), not \(permission.ownedValue)"
+          )
+        }
+      }
+    } catch {
+      log("an owner word of region \"\(holding.manager.name)\" cannot be freed: \(error)")
+    }
+    forget(holding)
+    permissions.withLock { table in
+      table.remove(holding)
+      handle?.phase = .idle
+    }
+    holding.manager.endUse()
+  }
+
+  func forget(_ holding: Holding) {
+    guard let slot = holding.slot else { return }
+    do throws(Errno) {
+      try storage.files.forget(slot)
+    } catch {
+      log("a permission of region \"\(name)\" cannot be forgotten: \(error)")
+    }
+  }
+
+  /// Nobody sleeps on words that are not his.
+  private func endSleeps(in area: Permission) {
+    let tokens = state.withLock { state in
+      state.sleepers.buckets.filter { area.beginOffset <= $0.key && $0.key < area.endOffset }
+        .flatMap { $0.value.waits.keys }
+    }
+    for token in tokens { parking.abandon(token: token, .gone) }
+  }
+}
