@@ -134,12 +134,12 @@ extension Region {
     } catch {
       log("an area of region \"\(name)\" is lost (\(area)): \(error)")
     }
-    holding.way = nil
   }
 
   /// Frees the owner word, and then the area.
   func finish(_ holding: Holding, of handle: AreaHandle?) {
     let permission = holding.permission
+    holding.way = nil
     do throws(Errno) {
       let memory = try holding.manager.sealedMemory()
       if let word = try? memory.window.word(at: permission.ownerOffset) {
