@@ -46,6 +46,7 @@ struct PermissionCalls: Sendable {
       case .createSized:
         unsafe try claim(input, caller) { () throws(Errno) in
           let offset = MemoryLayout<fd_scoped_permission>.size
+          guard input.count >= offset + MemoryLayout<Int32>.size else { throw .invalidArgument }
           return unsafe input.loadUnaligned(fromByteOffset: offset, as: Int32.self)
         }
       case .get:

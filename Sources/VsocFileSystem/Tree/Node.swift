@@ -80,7 +80,7 @@ enum Node: Hashable, Sendable {
       let code = number & (Self.endBit - 1)
       if code == 0 {
         self = .end(end)
-      } else if let file = EndFile(rawValue: code) {
+      } else if let file = EndFile(rawValue: code), EndFile.all(of: end.end).contains(file) {
         self = .file(end, file)
       } else {
         return nil

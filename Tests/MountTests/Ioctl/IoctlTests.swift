@@ -200,8 +200,8 @@ extension MountTests {
       try withMount { mount in
         let client = try mount.client(abi)
         let data = try client.open(mount("demo/data"))
-        // Permissions (0, 1, 0x41, 0x42) do not exist yet; 9, 0x48 and 0xff never did.
-        for request in [0xf500, 0xf501, 0xf541, 0xf542, 0xf509, 0xf548, 0xf5ff] {
+        // Permissions' have a size in their number; 9, 0x48 and 0xff are nobody's.
+        for request in [0xf500, 0xf501, 0xf541, 0xf509, 0xf548, 0xf5ff] {
           #expect(try client("ioctl", data, "\(request)") == "ENOTTY", "\(request)")
         }
         // The right number with another size, direction or type.

@@ -134,8 +134,9 @@ extension MountTests {
         #expect(try client("describe", mount("input/data")).hasPrefix("2 1 0 1048576 "))
         #expect(try mount.facts("input/info")["host_to_guest"]?.hasPrefix("10 ") == true)
         #expect(try mount.facts("buffers/info")["managed_by"] == "manager")
-        // Memory that needs a permission, which nobody can have yet.
-        #expect(try client("open", mount("buffers/data")) == "EOPNOTSUPP")
+        // Memory that needs a permission.
+        let managed = try client.open(mount("buffers/data"))
+        #expect(try client("read", managed, "10", "0") == "")
       }
     }
 

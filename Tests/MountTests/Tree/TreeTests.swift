@@ -10,7 +10,7 @@ extension MountTests {
         let client = try mount.client()
         #expect(try client("list", mount.mountpoint) == ".vsocfs/demo/more")
         #expect(try client("list", mount(".vsocfs")) == "layout/stats/version")
-        #expect(try client("list", mount("demo")) == "data/doorbell/info/peer/signal")
+        #expect(try client("list", mount("demo")) == "data/doorbell/info/peer/permissions/signal")
         #expect(try client("list", mount("demo/peer")) == "data/doorbell/info/signal")
         #expect(try client("list", mount("demo/peer/peer")) == "ENOENT")
         #expect(try client("list", mount("other")) == "ENOENT")
@@ -183,7 +183,7 @@ extension MountTests {
         for file in ["demo/data", "demo/peer/signal", "demo/info", ".vsocfs/stats"] {
           #expect(try client("unlink", mount(file)) == "EPERM")
         }
-        #expect(try client("list", mount("demo")) == "data/doorbell/info/peer/signal")
+        #expect(try client("list", mount("demo")) == "data/doorbell/info/peer/permissions/signal")
       }
     }
   }

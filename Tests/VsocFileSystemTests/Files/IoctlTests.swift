@@ -166,11 +166,6 @@ import VsocProtocol
   @Test func `Any other number is ENOTTY`() throws {
     try withEnds { tree, guest, _ in
       var numbers: [UInt32] = [0, 1, 0x5401, 0x541b, 0x8004_5430, .max]
-      // Permissions are not there yet.
-      numbers += [
-        VSOC_NR_CREATE_FD_SCOPED_PERMISSION.rawValue, VSOC_NR_GET_FD_SCOPED_PERMISSION.rawValue,
-        Ioctl.number(0x41), Ioctl.number(0x42, size: 20, direction: 1),
-      ]
       numbers += [9, 0x3f, 0x48, 0xff].map { Ioctl.number($0) }
       // The right number with a size or a direction that is not its own.
       for number in Ioctl.all { numbers += [number ^ 1 << 30, number ^ 1 << 31, number ^ 4 << 16] }

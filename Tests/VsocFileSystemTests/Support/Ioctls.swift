@@ -20,10 +20,16 @@ enum Ioctl {
   static let enable = VSOCFS_NR_SIGNAL_ENABLE.rawValue
   static let disable = VSOCFS_NR_SIGNAL_DISABLE.rawValue
 
+  static let createPermission = VSOC_NR_CREATE_FD_SCOPED_PERMISSION.rawValue
+  static let getPermission = VSOC_NR_GET_FD_SCOPED_PERMISSION.rawValue
+  static let createSizedPermission = VSOCFS_NR_CREATE_PERMISSION.rawValue
+  static let releasePermission = VSOCFS_NR_RELEASE_PERMISSION.rawValue
+
   /// All that a `data` file knows.
   static let all = [
     maybeSendInterrupt, waitForInterrupt, describeRegion, selfInterrupt, sendInterrupt, condWait,
-    condWake, regionInfo, post, drain, inject, enable, disable,
+    condWake, regionInfo, post, drain, inject, enable, disable, createPermission, getPermission,
+    createSizedPermission, releasePermission,
   ]
 
   static func number(_ nr: UInt32, size: UInt32 = 0, direction: UInt32 = 0) -> UInt32 {

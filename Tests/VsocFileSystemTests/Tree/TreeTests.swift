@@ -24,6 +24,7 @@ import VsocProtocol
     ("r/signal", false, 0o660, Self.streamSize),
     ("r/doorbell", false, 0o660, Self.streamSize),
     ("r/info", false, 0o440, 0),
+    ("r/permissions", false, 0o660, 0),
     ("r/peer", true, 0o770, 0),
     ("r/peer/data", false, 0o660, 1 << 20),
     ("r/peer/signal", false, 0o660, Self.streamSize),
@@ -65,7 +66,7 @@ import VsocProtocol
     try withTree([region("r"), region("äß")]) { tree in
       let listings: [(String, [String])] = [
         ("", [".vsocfs", "r", "äß"]), (".vsocfs", ["version", "layout", "stats"]),
-        ("r", Self.endFiles + ["peer"]), ("r/peer", Self.endFiles),
+        ("r", Self.endFiles + ["permissions", "peer"]), ("r/peer", Self.endFiles),
       ]
       for (path, names) in listings {
         let node = try tree.wire.node(at: path)
