@@ -7,6 +7,10 @@ import SystemPackage
 
 /// Another process that has the lock of a store, until it is killed.
 final class LockHolder {
+  /// Taken while one is started: until its program runs, it has copies of all descriptors of this
+  /// process, and with them the locks of stores that other tests have just closed.
+  static let starting = Lock(())
+
   let pid: Int32
   private var isReaped = false
 
@@ -24,16 +28,19 @@ final class LockHolder {
     var argv = unsafe arguments.map { unsafe strdup($0) }
     unsafe argv.append(nil)
     var child: pid_t = 0
-    let error = unsafe posix_spawnp(&child, "flock", &actions, nil, argv, environ)
+    var line: [UInt8] = []
+    let error = Self.starting.withLock { _ in
+      let error = unsafe posix_spawnp(&child, "flock", &actions, nil, argv, environ)
+      close(ends[1])
+      // Until the end: the process closes its output when it has the lock.
+      var byte: UInt8 = 0
+      while error == 0, unsafe read(output.raw, &byte, 1) == 1 { line.append(byte) }
+      return error
+    }
     unsafe posix_spawn_file_actions_destroy(&actions)
     for index in unsafe argv.indices { unsafe free(argv[index]) }
-    close(ends[1])
     guard error == 0 else { throw Errno(rawValue: error) }
     pid = child
-    // Until the end: the process closes its output when it has the lock.
-    var line: [UInt8] = []
-    var byte: UInt8 = 0
-    while unsafe read(output.raw, &byte, 1) == 1 { line.append(byte) }
     guard String(decoding: line, as: UTF8.self) == "\(pid)\n" else { throw Errno.noSuchProcess }
     try scratch.change("lock") { file throws(Errno) in
       try file.truncate(to: 0)

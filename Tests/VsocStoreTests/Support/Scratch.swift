@@ -31,7 +31,9 @@ final class Scratch {
 
   /// An open store there.
   func open(log: (String) -> Void = { _ in }) throws(ConfigurationError) -> Store {
-    try Store(path: store, log: log)
+    try LockHolder.starting.withLock { _ throws(ConfigurationError) in
+      try Store(path: store, log: log)
+    }
   }
 
   /// The message with which opening it is refused, from the store's path on; nil if it is not.
