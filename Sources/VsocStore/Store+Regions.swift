@@ -23,5 +23,9 @@ extension Store: RegionFiles {
     throw .notSupported
   }
 
+  package func markFilled(_ slot: PermissionSlot) throws(Errno) {
+    throw .notSupported
+  }
+
   package func forget(_ slot: PermissionSlot) throws(Errno) {}
 }

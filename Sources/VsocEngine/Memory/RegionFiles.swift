@@ -45,7 +45,16 @@ package protocol RegionFiles: AnyObject, Sendable {
   /// - Returns: nil if nothing outlives the process.
   func record(_ record: PermissionRecord) throws(Errno) -> PermissionSlot?
 
-  /// Forgets a permission that left nothing: its area is back, and its word free.
+  /// The area's file holds what the region has there, all of it: from now on the file is what counts.
+  /// Called when it is filled, and before anybody is told of the permission. Until then nothing is
+  /// brought back, as the file may be filled in part.
+  func markFilled(_ slot: PermissionSlot) throws(Errno)
+
+  /// Forgets a permission that left nothing: its area is back, and its word free. Nobody else may get
+  /// a part of the area before that.
+  ///
+  /// The slot is not to be used again, also after an error. The permission is written down still
+  /// then, which does no harm once the area's file is empty or gone.
   func forget(_ slot: PermissionSlot) throws(Errno)
 }
 
@@ -78,6 +87,8 @@ package final class MemoryFiles: RegionFiles {
   }
 
   package func record(_ record: PermissionRecord) -> PermissionSlot? { nil }
+
+  package func markFilled(_ slot: PermissionSlot) {}
 
   package func forget(_ slot: PermissionSlot) {}
 }

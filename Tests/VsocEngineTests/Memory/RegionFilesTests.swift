@@ -72,6 +72,8 @@ import VsocProtocol
 
     func record(_ record: PermissionRecord) -> PermissionSlot? { nil }
 
+    func markFilled(_ slot: PermissionSlot) {}
+
     func forget(_ slot: PermissionSlot) {}
   }
 
