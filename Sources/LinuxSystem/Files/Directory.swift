@@ -55,9 +55,12 @@ package struct Directory: ~Copyable, Sendable {
   }
 
   /// Makes an empty file for its owner alone. EEXIST where the name is taken.
-  package func create(_ name: String) throws(Errno) -> Descriptor {
+  ///
+  /// - Parameter isReadOnly: opens it for reading only, so that there is nobody yet who can write.
+  package func create(_ name: String, isReadOnly: Bool = false) throws(Errno) -> Descriptor {
     let parent = descriptor.raw
-    let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
+    let access = isReadOnly ? O_RDONLY : O_RDWR
+    let flags = access | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
     return Descriptor(owning: try result { unsafe openat(parent, name, flags, 0o600) })
   }
 
