@@ -1,45 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
-package import SystemPackage
-package import VsocProtocol
-
-/// A permission as far as it leaves something in memory that outlives the daemon: the word of its
-/// manager that says who owns the area.
-package struct StoredPermission: Hashable, Sendable {
-  package var manager: RegionName
-  /// The word's place in the manager's region.
-  package var ownerOffset: UInt32
-  /// What the word holds as long as the permission lives.
-  package var ownedValue: UInt32
-
-  package init(manager: RegionName, ownerOffset: UInt32, ownedValue: UInt32) {
-    self.manager = manager
-    self.ownerOffset = ownerOffset
-    self.ownedValue = ownedValue
-  }
-}
+internal import SystemPackage
+internal import VsocConfiguration
+internal import VsocEngine
+internal import VsocProtocol
 
 /// The permissions that live, in a file of the store: those that die with the daemon are found in it
-/// at the next start, and their owner words freed.
+/// at the next start, their areas brought back and their owner words freed.
 ///
 /// A permission is recorded before its owner word is taken, and forgotten after the word was given
-/// back. A line more than there are permissions does no harm: a word is freed only if it holds what
-/// the line says. The lines are as long as one another, each is written over in its place, and none
-/// crosses a page, so that a daemon that is killed leaves whole lines only. They are not synchronized
-/// to the disk: like the owner words, they survive the daemon but not a failure of power.
-package final class PermissionJournal: Sendable {
-  /// A place in the journal.
-  package struct Slot: Hashable, Sendable {
-    fileprivate let number: Int
-  }
-
+/// back. Its line says that the area is `given` once the area's file is filled; until then it is
+/// only `begun`, and what the file holds is no part of the region. A line more than there are
+/// permissions does no harm: a word is freed only if it holds what the line says, and an area is
+/// brought back only from a file of its size.
+///
+/// The lines are as long as one another, each is written over in its place, and none crosses a page,
+/// so that a daemon that is killed leaves whole lines only. They are not synchronized to the disk:
+/// like the owner words, they survive the daemon but not a failure of power.
+final class PermissionJournal: Sendable {
   static let name = "permissions"
-  static let lineLength = 128
+  static let lineLength = 256
+  /// More could not be read again.
+  private static let maximumCount = LayoutFile.maximumSize / lineLength
 
   private struct Slots {
+    /// Places for new lines. The last ones were in use until just now.
     var free: [Int] = []
-    var count = 0
+    /// The area that each line names; nil where it is blank.
+    var areas: [UInt64?] = []
   }
 
   private let file: Descriptor
@@ -51,63 +40,118 @@ package final class PermissionJournal: Sendable {
   }
 
   /// Writes a permission down, which survives the daemon from now on.
-  package func record(_ permission: StoredPermission) throws(Errno) -> Slot {
+  ///
+  /// - Throws: ENOSPC: the disk is full, or there are too many.
+  func record(_ record: PermissionRecord) throws(Errno) -> PermissionSlot {
     try slots.withLock { slots throws(Errno) in
-      let number = slots.free.last ?? slots.count
+      // A line that could not be forgotten must not take the new contents of its file for its own.
+      let place = slots.free.lastIndex { slots.areas[$0] == record.area }
+      let free = place ?? slots.free.indices.last
+      let number = free.map { slots.free[$0] } ?? slots.areas.count
+      guard number < Self.maximumCount else { throw .noSpace }
       do throws(Errno) {
-        try write(Self.line(permission), at: number)
+        try write(Entry(record: record, state: .begun).line, at: number)
       } catch {
         // Not a part of a line may stay.
-        if number == slots.count { try? file.truncate(to: UInt64(number * Self.lineLength)) }
+        if free == nil { try? file.truncate(to: Self.position(of: number)) }
         throw error
       }
-      if slots.free.popLast() == nil { slots.count += 1 }
-      return Slot(number: number)
+      if let free {
+        slots.free.remove(at: free)
+        slots.areas[number] = record.area
+      } else {
+        slots.areas.append(record.area)
+      }
+      return PermissionSlot(number: number)
     }
   }
 
-  /// Forgets a permission whose owner word is free.
-  package func forget(_ slot: Slot) throws(Errno) {
+  /// The area's file is what counts from now on.
+  func markFilled(_ slot: PermissionSlot) throws(Errno) {
+    try write(State.given.rawValue, at: slot.number)
+  }
+
+  /// Forgets a permission whose owner word is free. If that fails, the line stays until another
+  /// takes its place.
+  func forget(_ slot: PermissionSlot) throws(Errno) {
     try slots.withLock { slots throws(Errno) in
-      try write(Self.blank, at: slot.number)
       slots.free.append(slot.number)
+      try write(Self.blank, at: slot.number)
+      slots.areas[slot.number] = nil
     }
   }
 
-  private func write(_ line: String, at number: Int) throws(Errno) {
-    try file.write(Array(line.utf8), at: UInt64(number * Self.lineLength))
+  private func write(_ text: String, at number: Int) throws(Errno) {
+    try file.write(Array(text.utf8), at: Self.position(of: number))
   }
 
-  // MARK: - Lines
+  private static func position(of number: Int) -> UInt64 { UInt64(number * lineLength) }
+}
+
+// MARK: - Lines
+
+extension PermissionJournal {
+  /// How far a claim has got. A line begins with this: its words have the same length, so that one
+  /// takes the place of the other at once.
+  enum State: String {
+    /// The area's file is not there yet, or not whole.
+    case begun
+    case given
+  }
+
+  struct Entry: Hashable {
+    var record: PermissionRecord
+    var state: State
+  }
 
   private static let blank = padded("")
 
-  private static func line(_ permission: StoredPermission) -> String {
-    padded(
-      "\(permission.manager.encoded) \(permission.ownerOffset) \(permission.ownedValue)")
-  }
-
-  private static func padded(_ text: String) -> String {
+  fileprivate static func padded(_ text: String) -> String {
     text + String(repeating: " ", count: lineLength - 1 - text.utf8.count) + "\n"
   }
 
   /// The permissions in the bytes of a journal; nil if these are none. What follows the last whole
   /// line was never recorded to its end, and bytes of zero never came to the disk.
-  static func permissions(in bytes: [UInt8]) -> [StoredPermission]? {
-    var found: [StoredPermission] = []
+  static func entries(in bytes: [UInt8]) -> [Entry]? {
+    var found: [Entry] = []
     for start in stride(from: 0, through: bytes.count - lineLength, by: lineLength) {
       let line = bytes[start..<start + lineLength]
       if line.allSatisfy({ $0 == 0 }) { continue }
       let text = String(decoding: line, as: UTF8.self)
       if text == blank { continue }
-      let words = text.dropLast().split(separator: " ")
-      guard words.count == 3, let manager = RegionName(encoded: words[0]),
-        let offset = UInt32(words[1]), let value = UInt32(words[2])
-      else { return nil }
-      let permission = StoredPermission(manager: manager, ownerOffset: offset, ownedValue: value)
-      guard text == Self.line(permission) else { return nil }
-      found.append(permission)
+      guard let entry = Entry(line: text) else { return nil }
+      found.append(entry)
     }
     return found
+  }
+}
+
+extension PermissionJournal.Entry {
+  /// `given REGION MANAGER BEGIN END OWNER_OFFSET OWNED_VALUE AREA`
+  var line: String {
+    let permission = record.permission
+    return PermissionJournal.padded(
+      "\(state) \(record.region.encoded) \(record.manager.encoded) "
+        + "\(permission.beginOffset) \(permission.endOffset) "
+        + "\(permission.ownerOffset) \(permission.ownedValue) \(record.area)")
+  }
+
+  /// Nil for a line that nobody can have written.
+  init?(line: String) {
+    let words = line.dropLast().split(separator: " ")
+    guard words.count == 8, let state = PermissionJournal.State(rawValue: String(words[0])),
+      let region = RegionName(encoded: words[1]), let manager = RegionName(encoded: words[2]),
+      let begin = UInt32(words[3]), let end = UInt32(words[4]), begin < end,
+      let ownerOffset = UInt32(words[5]),
+      let ownedValue = UInt32(words[6]), ownedValue != Permission.free,
+      let area = UInt64(words[7])
+    else { return nil }
+    self.state = state
+    record = PermissionRecord(
+      region: region, manager: manager,
+      permission: Permission(
+        beginOffset: begin, endOffset: end, ownerOffset: ownerOffset, ownedValue: ownedValue),
+      area: area)
+    guard line == self.line else { return nil }
   }
 }

@@ -13,7 +13,7 @@ extension Store {
     _ directory: borrowing Directory
   ) throws(ConfigurationError) -> Directory {
     let hasLayout = try directory.file(StoreContents.layout) != nil
-    let files = try self.files(in: directory, making: !hasLayout)
+    let files = try self.directory(StoreContents.regions, in: directory, making: !hasLayout)
     // A layout is made only where it cannot be that there was one.
     if !hasLayout {
       guard try files.foundNames().isEmpty else {
@@ -26,20 +26,26 @@ extension Store {
     return files
   }
 
-  private static func files(
-    in directory: borrowing Directory, making: Bool
+  /// The directory of the areas. Stores from before there were areas have none.
+  static func ensureAreas(
+    in directory: borrowing Directory
   ) throws(ConfigurationError) -> Directory {
-    let name = StoreContents.regions
-    if let files = try directory.attempt(
+    try self.directory(areas, in: directory, making: true)
+  }
+
+  private static func directory(
+    _ name: String, in directory: borrowing Directory, making: Bool
+  ) throws(ConfigurationError) -> Directory {
+    if let found = try directory.attempt(
       on: name, { () throws(Errno) in try directory.directory(name) })
     {
-      let status = try directory.attempt(on: name) { () throws(Errno) in try files.status() }
+      let status = try directory.attempt(on: name) { () throws(Errno) in try found.status() }
       try directory.check(status, of: name)
-      return files
+      return found
     }
     guard making else { throw directory.failure(name, "damaged: is missing") }
     try directory.attempt(on: name) { () throws(Errno) in try directory.makeDirectory(name) }
-    return try self.files(in: directory, making: false)
+    return try self.directory(name, in: directory, making: false)
   }
 
   /// Ends what a killed daemon has begun, and brings the headers up to date.

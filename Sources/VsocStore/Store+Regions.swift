@@ -15,17 +15,15 @@ extension Store: RegionFiles {
     try resize(to: header)
   }
 
-  package func makeArea(isBacking: Bool) throws(Errno) -> RegionFile {
-    throw .notSupported
-  }
-
   package func record(_ record: PermissionRecord) throws(Errno) -> PermissionSlot? {
-    throw .notSupported
+    try permissions.record(record)
   }
 
   package func markFilled(_ slot: PermissionSlot) throws(Errno) {
-    throw .notSupported
+    try permissions.markFilled(slot)
   }
 
-  package func forget(_ slot: PermissionSlot) throws(Errno) {}
+  package func forget(_ slot: PermissionSlot) throws(Errno) {
+    try permissions.forget(slot)
+  }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LinuxSystem
+internal import Synchronization
 package import SystemPackage
 package import VsocConfiguration
 package import VsocEngine
@@ -19,8 +20,9 @@ package import VsocProtocol
 /// lock             locked as long as a daemon uses the store; its process id, and its guard's
 /// layout.json5     the regions, as `.vsocfs/layout` has them
 /// root             owner and mode of the mount's root directory
-/// permissions      owner words that are held (`PermissionJournal`)
+/// permissions      areas and owner words that are held (`PermissionJournal`)
 /// regions/         a file for each region (`StoredName`)
+/// areas/           a file for the area of each open handle of a managed region
 /// ```
 ///
 /// `layout.json5` and `root` are never written in place: a whole new file takes their name.
@@ -34,9 +36,12 @@ package final class Store: Sendable {
     var destroyed: Set<RegionName> = []
   }
 
-  package let permissions: PermissionJournal
+  let permissions: PermissionJournal
   let directory: Directory
   let files: Directory
+  let areas: Directory
+  /// The last number that an area's file got.
+  let lastArea = Atomic<UInt64>(0)
   /// Held for as long as this lives.
   private let lock: StoreLock
   let state: Lock<State>
@@ -62,16 +67,18 @@ package final class Store: Sendable {
     try StoreIdentity.ensure(in: directory, lock)
     try directory.attempt(on: StoreLock.name) { () throws(Errno) in try lock.announce() }
     let files = try Self.completed(directory)
-    let contents = try StoreContents(of: directory, regions: files)
+    let areas = try Self.ensureAreas(in: directory)
+    let contents = try StoreContents(of: directory, regions: files, areas: areas)
     // From here on it is known to be sound, and is changed.
     try Self.settle(contents, in: directory, files, log)
-    permissions = try Self.recoverPermissions(contents, in: directory, files, log)
+    permissions = try Self.recoverPermissions(contents, in: directory, files, areas, log)
     state = Lock(
       State(
         regions: contents.regions, root: contents.root,
         found: Set(contents.regions.map(\.name))))
     self.directory = directory
     self.files = files
+    self.areas = areas
     self.lock = lock
   }
 

@@ -17,14 +17,17 @@ struct StoreContents {
   var regions: [RegionConfiguration]
   /// Nil in a store that has just been made.
   var root: RootAccess?
-  var permissions: [StoredPermission]
+  var permissions: [PermissionJournal.Entry]
+  /// Files of areas, by their numbers, with their sizes.
+  var areas: [UInt64: UInt64]
   /// Files of regions that are not in the layout, or are not complete.
   var orphans: [StoredName] = []
   /// Regions that the layout may name still.
   var destroyed: Set<RegionName> = []
 
   init(
-    of directory: borrowing Directory, regions files: borrowing Directory
+    of directory: borrowing Directory, regions files: borrowing Directory,
+    areas: borrowing Directory
   ) throws(ConfigurationError) {
     let path = directory.path(of: Self.layout)
     guard let text = try directory.text(Self.layout) else {
@@ -35,6 +38,7 @@ struct StoreContents {
       text, source: path, defaults: RegionDefaults(uid: geteuid(), gid: getegid()))
     root = try Self.rootAccess(in: directory)
     permissions = try Self.permissions(in: directory)
+    self.areas = try Self.areaSizes(in: areas)
 
     let names = try files.foundNames().compactMap(StoredName.init(file:))
     destroyed = Set(names.filter { $0.kind == .gone }.map(\.region))
@@ -44,6 +48,7 @@ struct StoreContents {
       name.kind == .new || name.kind == .region && !listed.contains(name.region)
     }
     for region in regions { try Self.check(region, in: files) }
+    try checkAreas(in: directory)
   }
 
   /// Opens a region's file. It may be longer than the layout says, if a change of size was not
@@ -80,13 +85,49 @@ struct StoreContents {
 
   private static func permissions(
     in directory: borrowing Directory
-  ) throws(ConfigurationError) -> [StoredPermission] {
+  ) throws(ConfigurationError) -> [PermissionJournal.Entry] {
     let name = PermissionJournal.name
     guard let bytes = try directory.contents(name) else { return [] }
-    guard let permissions = PermissionJournal.permissions(in: bytes) else {
+    guard let entries = PermissionJournal.entries(in: bytes) else {
       throw directory.failure(name, "damaged: has a line that is no permission")
     }
-    return permissions
+    return entries
+  }
+
+  // MARK: - Areas
+
+  private static func areaSizes(
+    in areas: borrowing Directory
+  ) throws(ConfigurationError) -> [UInt64: UInt64] {
+    var sizes: [UInt64: UInt64] = [:]
+    for name in try areas.foundNames() {
+      guard let number = Store.areaNumber(ofFile: name), let file = try areas.file(name) else {
+        continue
+      }
+      sizes[number] = try areas.attempt(on: name) { () throws(Errno) in try file.status().size }
+    }
+    return sizes
+  }
+
+  /// Whether there is a file with all that a client has left in the area. There is none for lines
+  /// that could not be removed when the permission ended.
+  func hasArea(of entry: PermissionJournal.Entry) -> Bool {
+    entry.state == .given && areas[entry.record.area] == UInt64(entry.record.permission.size)
+  }
+
+  /// No byte of a region is in two areas, and no file is that of two.
+  private func checkAreas(in directory: borrowing Directory) throws(ConfigurationError) {
+    let records = permissions.filter(hasArea).map(\.record)
+    var areDistinct = Set(records.map(\.area)).count == records.count
+    for ofRegion in Dictionary(grouping: records, by: \.region).values {
+      let inOrder = ofRegion.map(\.permission).sorted { $0.beginOffset < $1.beginOffset }
+      for (one, next) in zip(inOrder, inOrder.dropFirst()) where one.endOffset > next.beginOffset {
+        areDistinct = false
+      }
+    }
+    guard areDistinct else {
+      throw directory.failure(PermissionJournal.name, "damaged: has two lines for one area")
+    }
   }
 }
 

@@ -12,9 +12,11 @@ import VsocProtocol
 /// States in which a daemon that is killed leaves a store, in the order of its steps. Each must open,
 /// with the change either there or not, and with nothing left over.
 @Suite struct CrashTests {
-  private static let complete = ["layout.json5", "lock", "permissions", "regions", "vsocfs-store"]
+  private static let complete = [
+    "areas", "layout.json5", "lock", "permissions", "regions", "vsocfs-store",
+  ]
 
-  @Test(arguments: 0...9)
+  @Test(arguments: 0...10)
   func `making a store`(steps: Int) throws {
     let scratch = try Scratch()
     let all: [() throws -> Void] = [
@@ -27,6 +29,7 @@ import VsocProtocol
       { scratch.makeDirectory("regions") },
       { try scratch.write(".layout.json5", "{ reg") },
       { try scratch.write("layout.json5", Layout.text(of: [])) },
+      { scratch.makeDirectory("areas") },
     ]
     for (index, step) in all[..<steps].enumerated() {
       try step()

@@ -114,12 +114,45 @@ struct DiskFullTests {
   @Test func `permissions that cannot be written down`() throws {
     let store = try scratch.open()
     try fill()
-    let permission = StoredPermission(
-      manager: RegionName("a")!, ownerOffset: 8192, ownedValue: 1)
-    #expect(throws: Errno.noSpace) { try store.permissions.record(permission) }
+    #expect(throws: Errno.noSpace) { try store.record(record(word: 8192, 1)) }
     #expect(try scratch.bytes("permissions") == [])
     scratch.remove("ballast")
-    _ = try store.permissions.record(permission)
-    #expect(try scratch.bytes("permissions").count == 128)
+    let slot = try #require(try store.record(record(word: 8192, 1)))
+    #expect(try scratch.bytes("permissions").count == 256)
+    // What there is room for once has it for good.
+    try fill()
+    try store.markFilled(slot)
+    try store.forget(slot)
+    #expect(try store.record(record(word: 8192, 2)) == slot)
+  }
+
+  @Test func `an area's file that cannot be made leaves nothing`() throws {
+    // The root and the own files are seven.
+    let scratch = try Scratch()
+    try scratch.mountDisk(bytes: 1 << 20, files: 9)
+    let store = try scratch.open()
+    var made: [RegionFile] = []
+    #expect(throws: Errno.noSpace) {
+      while made.count < 9 { try made.append(store.makeArea(isBacking: made.count % 2 == 0)) }
+    }
+    #expect(!made.isEmpty)
+    #expect(scratch.names("areas") == made.map { "\($0.number)" })
+    made.removeLast()
+    #expect(scratch.names("areas") == made.map { "\($0.number)" })
+    try made.append(store.makeArea(isBacking: true))
+    #expect(scratch.names("areas").count == made.count)
+  }
+
+  @Test func `an area comes back although the disk is full`() throws {
+    do {
+      let store = try scratch.open()
+      try store.add(region("m"), region("x", managedBy: "m"))
+    }
+    try scratch.write("areas/1", [UInt8](repeating: 7, count: 4096))
+    try scratch.write(
+      "permissions", PermissionJournal.Entry(record: record(word: 8192, 1), state: .given).line)
+    try fill()
+    #expect(try scratch.open().contents("x")[8192...].allSatisfy { $0 == 7 })
+    #expect(scratch.names("areas") == [])
   }
 }

@@ -11,7 +11,7 @@ import VsocProtocol
 
 @testable import VsocStore
 
-private let ownFiles = ["layout.json5", "lock", "permissions", "regions", "vsocfs-store"]
+private let ownFiles = ["areas", "layout.json5", "lock", "permissions", "regions", "vsocfs-store"]
 
 @Suite struct OpeningTests {
   @Test func `a store is made where there is nothing`() throws {
@@ -21,8 +21,11 @@ private let ownFiles = ["layout.json5", "lock", "permissions", "regions", "vsocf
     #expect(scratch.names() == ownFiles && scratch.names("regions") == [])
     #expect(try scratch.text("vsocfs-store") == "vsocfs store, format 1\n")
     #expect(try scratch.text("lock") == "\(getpid())\n")
-    #expect(scratch.mode("") == 0o700 && scratch.mode("regions") == 0o700)
-    for name in ownFiles where name != "regions" { #expect(scratch.mode(name) == 0o600) }
+    #expect(scratch.names("areas") == [])
+    for name in ["", "areas", "regions"] { #expect(scratch.mode(name) == 0o700) }
+    for name in ownFiles where name != "areas" && name != "regions" {
+      #expect(scratch.mode(name) == 0o600)
+    }
   }
 
   @Test func `and in a directory that is empty, but for what a file system has in its root`() throws
@@ -96,10 +99,24 @@ private let ownFiles = ["layout.json5", "lock", "permissions", "regions", "vsocf
   @Test func `files that are not of the store are let be`() throws {
     let scratch = try Scratch()
     try scratch.open().add(region("a"))
-    let files = ["layout.json5~", "notes", "regions/a.region.bak", "regions/A.region", "regions/x"]
+    let files = [
+      "layout.json5~", "notes", "regions/a.region.bak", "regions/A.region", "regions/x", "areas/x",
+      "areas/0", "areas/03", "areas/+3", "areas/3.bak", "areas/18446744073709551616",
+    ]
     for file in files { try scratch.write(file, "x") }
     _ = try scratch.open()
     for file in files { #expect(try scratch.text(file) == "x") }
+  }
+}
+
+extension OpeningTests {
+  @Test func `a store from before there were areas`() throws {
+    let scratch = try Scratch()
+    try scratch.open().add(region("a"))
+    scratch.remove("areas")
+    #expect(scratch.names() == ownFiles.filter { $0 != "areas" })
+    #expect(try scratch.open().names == ["a"])
+    #expect(scratch.names() == ownFiles)
   }
 }
 

@@ -6,6 +6,7 @@ import SystemPackage
 import Testing
 import VsocConfiguration
 import VsocEngine
+import VsocProtocol
 
 @testable import VsocStore
 
@@ -41,6 +42,19 @@ private struct Damage: CustomTestStringConvertible, Sendable {
 
   static func text(_ name: String, _ text: String, _ message: String) -> Damage {
     Damage("\(name): \(message)") { try $0.write(name, text) }
+  }
+
+  /// Permissions of region "b" for which there are files.
+  static func areas(_ lines: (UInt32, UInt32, UInt64)...) -> Damage {
+    Damage("permissions: damaged: has two lines for one area") { scratch in
+      var text = ""
+      for (begin, end, number) in lines {
+        let one = record("b", begin..<end, manager: "a", word: 8192, 7, area: number)
+        text += PermissionJournal.Entry(record: one, state: .given).line
+        try scratch.write("areas/\(number)", [UInt8](repeating: 1, count: Int(end - begin)))
+      }
+      try scratch.write("permissions", text)
+    }
   }
 }
 
@@ -115,8 +129,29 @@ private struct Damage: CustomTestStringConvertible, Sendable {
     },
     .text("root", "", noRoot), .text("root", "uid 0 gid 0 mode 0755", noRoot),
     .text("root", "uid 0 gid 0 mode 1755\n", noRoot), .text("root", "0 0 0755\n", noRoot),
-    .text("permissions", String(repeating: "x", count: 127) + "\n", noPermission),
-    .text("permissions", String(repeating: " ", count: 128), noPermission),
+    .text("permissions", String(repeating: "x", count: 255) + "\n", noPermission),
+    .text("permissions", String(repeating: " ", count: 256), noPermission),
+    Damage("areas: Not a directory") {
+      $0.remove("areas")
+      try $0.write("areas", "")
+    },
+    Damage("areas: Not a directory") {
+      $0.rename("areas", to: "r")
+      unsafe symlink("r", $0.store + "/areas")
+    },
+    Damage("areas: can be written by others") { unsafe chmod($0.store + "/areas", 0o777) },
+    Damage("areas/3: is a symbolic link") { unsafe symlink("../x", $0.store + "/areas/3") },
+    Damage("areas/3: Is a directory") { $0.makeDirectory("areas/3") },
+    Damage("areas/3: is not a regular file") { unsafe mkfifo($0.store + "/areas/3", 0o600) },
+    Damage("areas/3: can be written by others") {
+      try $0.write("areas/3", "x")
+      unsafe chmod($0.store + "/areas/3", 0o602)
+    },
+    // Two files for a page, areas that overlap, one in another, and two for a file.
+    .areas((8192, 12288, 1), (8192, 12288, 2)),
+    .areas((12288, 20480, 1), (8192, 16384, 2)),
+    .areas((8192, 20480, 1), (12288, 16384, 2)),
+    .areas((8192, 12288, 1), (12288, 16384, 1)),
   ]
 
   @Test("a store that is not as it was", arguments: damages)
@@ -127,13 +162,16 @@ private struct Damage: CustomTestStringConvertible, Sendable {
     // What an opening would remove or change is there still after a refusal.
     try? scratch.write("regions/orphan.region", "x")
     try scratch.write(".layout.json5", "x")
+    try? scratch.write("areas/4711", "x")
     let before = (
-      scratch.names("regions"), try? scratch.text("layout.json5"), try? scratch.text("permissions")
+      scratch.names("regions"), try? scratch.text("layout.json5"),
+      try? scratch.text("permissions"), scratch.names("areas")
     )
     #expect(scratch.refusal() == damage.testDescription)
     #expect(scratch.names("regions") == before.0)
     #expect(try scratch.text(".layout.json5") == "x")
     #expect((try? scratch.text("layout.json5")) == before.1)
     #expect((try? scratch.text("permissions")) == before.2)
+    #expect(scratch.names("areas") == before.3)
   }
 }

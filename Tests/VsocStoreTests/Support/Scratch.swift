@@ -47,9 +47,12 @@ final class Scratch {
   }
 
   /// Mounts a small file system where the store is to be.
-  func mountDisk(bytes: Int) throws {
+  ///
+  /// - Parameter files: how many it can hold, directories included.
+  func mountDisk(bytes: Int, files: Int? = nil) throws {
     makeDirectory("")
-    guard unsafe mount("tmpfs", store, "tmpfs", 0, "size=\(bytes)") == 0 else {
+    let options = "size=\(bytes)" + (files.map { ",nr_inodes=\($0)" } ?? "")
+    guard unsafe mount("tmpfs", store, "tmpfs", 0, options) == 0 else {
       throw Errno(rawValue: errno)
     }
     mounted.append(store)
@@ -90,12 +93,28 @@ final class Scratch {
     String(decoding: try bytes(name), as: UTF8.self)
   }
 
+  /// Removes a file or an empty directory.
   func remove(_ name: String) {
-    unsafe unlink("\(store)/\(name)")
+    if unsafe unlink("\(store)/\(name)") != 0 { unsafe rmdir("\(store)/\(name)") }
   }
 
   func rename(_ name: String, to other: String) {
     unsafe Glibc.rename("\(store)/\(name)", "\(store)/\(other)")
+  }
+
+  /// What a kill would leave at this moment of a store that is in use.
+  func copy() throws -> Scratch {
+    let copy = try Scratch()
+    copy.makeDirectory("")
+    for name in names() {
+      guard (try? bytes(name)) == nil else {
+        try copy.write(name, bytes(name))
+        continue
+      }
+      copy.makeDirectory(name)
+      for file in names(name) { try copy.write("\(name)/\(file)", bytes("\(name)/\(file)")) }
+    }
+    return copy
   }
 
   /// Sorted.
