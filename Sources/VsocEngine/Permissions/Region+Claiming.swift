@@ -130,6 +130,7 @@ extension Region {
           try unsafe writer.write(memory.bytes(data), at: data.lowerBound - begin)
         }
       }
+      if let slot = holding.slot { try storage.files.markFilled(slot) }
       handle.setSize(permission.size)
       holding.way = try storage.mapping.openArea(at: handle.place)
       try show(holding, memory, isWritable: isManager)

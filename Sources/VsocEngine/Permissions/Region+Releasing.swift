@@ -9,7 +9,8 @@ extension Region {
   /// Gives a handle's permission up at once, whoever has the area mapped: a mapping reaches nothing
   /// any more, and who sleeps on a word of it is told ENODEV.
   ///
-  /// - Throws: ENOENT: it has none.
+  /// - Throws: ENOENT: it has none. What keeps the contents from being brought back, as ENOSPC: then the
+  ///   handle has it still.
   package func release(_ handle: AreaHandle) throws(Errno) {
     let holding = try permissions.withLock { _ throws(Errno) in
       guard case .holding(let holding) = handle.phase, holding.claimEnd() else {
@@ -20,7 +21,16 @@ extension Region {
     }
     handle.setSize(0)
     endSleeps(in: holding.permission)
-    bringBack(holding)
+    do throws(Errno) {
+      try bringBack(holding)
+    } catch {
+      handle.setSize(holding.permission.size)
+      permissions.withLock { _ in
+        handle.phase = .holding(holding)
+        holding.isEnding = false
+      }
+      throw error
+    }
     do throws(Errno) {
       try holding.file.empty()
       // The kernel asks for the size, and lets its pages go.
@@ -56,9 +66,20 @@ extension Region {
       // It may have lost them before it was watched.
       _ = settle(holding)
     } else {
-      bringBack(holding)
-      finish(holding, of: handle)
+      bringBackAndFinish(holding, of: handle)
     }
+  }
+
+  /// What cannot be brought back stays where it is, and the area and the word are held: with a store,
+  /// the next start tries again.
+  private func bringBackAndFinish(_ holding: Holding, of handle: AreaHandle?) {
+    do throws(Errno) {
+      try bringBack(holding)
+    } catch {
+      let area = holding.permission.beginOffset..<holding.permission.endOffset
+      return log("an area of region \"\(name)\" (\(area)) cannot be brought back: \(error)")
+    }
+    finish(holding, of: handle)
   }
 
   /// Ends a permission whose handle is closed if nobody has its area mapped for writing any more.
@@ -73,8 +94,7 @@ extension Region {
       return false
     }
     writers.remove(holding)
-    bringBack(holding)
-    finish(holding, of: nil)
+    bringBackAndFinish(holding, of: nil)
     endUse()
     return true
   }
@@ -104,36 +124,29 @@ extension Region {
     }
     for holding in all {
       endSleeps(in: holding.permission)
-      bringBack(holding)
-      finish(holding, of: nil)
+      bringBackAndFinish(holding, of: nil)
     }
   }
 
   // MARK: The steps
 
   /// Moves the area's contents back into the region.
-  private func bringBack(_ holding: Holding) {
+  private func bringBack(_ holding: Holding) throws(Errno) {
     let permission = holding.permission
     let begin = UInt64(permission.beginOffset)
-    let area = begin..<UInt64(permission.endOffset)
-    do throws(Errno) {
-      let (own, memory) = (try seal(), try sealedMemory())
-      // What is only in pages that the kernel has.
-      if holding.way != nil { try holding.way!.synchronize() }
-      try ownerWords.withLock { _ throws(Errno) in
-        try own.withWriter { writer throws(Errno) in
-          try holding.file.forEachData(in: 0..<UInt64(permission.size)) { data throws(Errno) in
-            let data = data.lowerBound + begin..<data.upperBound + begin
-            try unsafe writer.write(memory.bytes(data), at: data.lowerBound)
-          }
-          try memory.map(
-            writer, at: permission.beginOffset, over: permission, isWritable: true)
+    let (own, memory) = (try seal(), try sealedMemory())
+    // What is only in pages that the kernel has.
+    if holding.way != nil { try holding.way!.synchronize() }
+    try ownerWords.withLock { _ throws(Errno) in
+      try own.withWriter { writer throws(Errno) in
+        try holding.file.forEachData(in: 0..<UInt64(permission.size)) { data throws(Errno) in
+          let data = data.lowerBound + begin..<data.upperBound + begin
+          try unsafe writer.write(memory.bytes(data), at: data.lowerBound)
         }
+        try memory.map(writer, at: permission.beginOffset, over: permission, isWritable: true)
       }
-      watcher.collect()
-    } catch {
-      log("an area of region \"\(name)\" is lost (\(area)): \(error)")
     }
+    watcher.collect()
   }
 
   /// Frees the owner word, and then the area.
