@@ -121,12 +121,24 @@ package final class GuardedDescriptors: DescriptorKeeper {
   private func send(_ number: Int32, copy: Int32) {
     isComplete.withLock { isComplete in
       guard isComplete else { return }
-      let result = vsocfs_send_numbered(socket.raw, number, copy)
+      var result = vsocfs_send_numbered(socket.raw, number, copy)
+      // Handles come and go faster than the guard is given a processor.
+      if result == -EAGAIN, waitForRoom() {
+        result = vsocfs_send_numbered(socket.raw, number, copy)
+      }
       guard result < 0 else { return }
       isComplete = false
       kill(process, vsocfs_guard_lost_signal())
       log("what clients store may be lost if this process is killed: \(Errno(rawValue: -result))")
     }
+  }
+
+  /// Milliseconds for which a guard that takes nothing in is waited for, once.
+  private static let patience: Int32 = 1000
+
+  private func waitForRoom() -> Bool {
+    var entry = pollfd(fd: socket.raw, events: Int16(POLLOUT), revents: 0)
+    return unsafe poll(&entry, 1, Self.patience) == 1
   }
 
   /// The guard is about to end.

@@ -34,8 +34,8 @@ package final class RegionMemory: Sendable {
   }
 
   /// The bytes in a range, which must be inside. They may change at any time.
-  func bytes(_ range: Range<UInt64>) -> UnsafeRawBufferPointer {
-    unsafe UnsafeRawBufferPointer(
+  func bytes(_ range: Range<UInt64>) -> UnsafeMutableRawBufferPointer {
+    unsafe UnsafeMutableRawBufferPointer(
       start: window.base + Int(range.lowerBound), count: range.count)
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import SystemPackage
 
 /// Who claimed an area, as it was then.
 package struct Claimant: Hashable, Sendable {
@@ -24,17 +25,11 @@ final class Holding: @unchecked Sendable {
   let slot: PermissionSlot?
   /// The area as clients reach it, where that is not `file`: written by whoever claims or ends.
   var way: Descriptor?
-  /// Whether the handle is closed, and only a mapping keeps the permission. Guarded by the region's
-  /// `permissions`, as is the next.
-  var isLingering = false
+  /// Whether the handle is closed, and only a mapping keeps the permission. Written by the table, as is
+  /// the next.
+  fileprivate(set) var isLingering = false
   /// Whether somebody is about to give it, or to end it: nobody else may.
-  var isEnding = true
-
-  /// Whether the caller is to end it. Under the lock of `permissions`.
-  func claimEnd() -> Bool {
-    defer { isEnding = true }
-    return !isEnding
-  }
+  fileprivate(set) var isChanging = true
 
   init(
     _ permission: Permission, _ claimant: Claimant, manager: Region, file: RegionFile,
@@ -57,6 +52,15 @@ struct PermissionTable {
   private var lingeringCount = 0
   /// Whether nothing can be claimed any more.
   var isClosed = false
+  /// Those that somebody is about to give or to end.
+  private(set) var changing = 0
+  /// Signalled when there are none.
+  var quiet: Quiet?
+
+  final class Quiet: Sendable {
+    let semaphore: Semaphore
+    init() throws(Errno) { semaphore = try Semaphore() }
+  }
 
   /// The index of the first one that begins at `offset` or behind it.
   private func index(of offset: UInt32) -> Int {
@@ -82,19 +86,49 @@ struct PermissionTable {
     return next == 0 || holdings[next - 1].permission.endOffset <= permission.beginOffset
   }
 
-  /// The area must be free.
+  // MARK: Changes
+  //
+  // Whoever has begun one is the only one until it is over.
+
+  /// Begins to give one, whose area must be free.
   mutating func insert(_ holding: Holding) {
     holdings.insert(holding, at: index(of: holding.permission.beginOffset))
+    changing += 1
+  }
+
+  /// Begins to end one: whether nobody else does.
+  mutating func beginEnd(of holding: Holding) -> Bool {
+    guard !holding.isChanging else { return false }
+    holding.isChanging = true
+    changing += 1
+    return true
+  }
+
+  /// It lives on.
+  mutating func keep(_ holding: Holding) {
+    holding.isChanging = false
+    endChange()
+  }
+
+  /// It lives on without a handle.
+  mutating func linger(_ holding: Holding) {
+    holding.isLingering = true
+    lingeringCount += 1
+    keep(holding)
   }
 
   mutating func remove(_ holding: Holding) {
     holdings.remove(at: index(of: holding.permission.beginOffset))
     if holding.isLingering { lingeringCount -= 1 }
+    endChange()
   }
 
-  mutating func linger(_ holding: Holding) {
-    holding.isLingering = true
-    lingeringCount += 1
+  /// It cannot be ended, and nobody is to try again.
+  mutating func giveUp(_ holding: Holding) { endChange() }
+
+  private mutating func endChange() {
+    changing -= 1
+    if changing == 0 { quiet.take()?.semaphore.signal() }
   }
 }
 

@@ -43,8 +43,10 @@ extension Region {
     }
     let isWanted = permissions.withLock { table in
       let isWanted = !handle.isClosed && !table.isClosed
-      if isWanted { handle.phase = .holding(holding) }
-      holding.isEnding = !isWanted
+      if isWanted {
+        handle.phase = .holding(holding)
+        table.keep(holding)
+      }
       return isWanted
     }
     if !isWanted { end(holding, of: handle) }
@@ -127,7 +129,8 @@ extension Region {
       try file.withWriter { writer throws(Errno) in
         try own.forEachData(in: area) { data throws(Errno) in
           isAnyData = true
-          try unsafe writer.write(memory.bytes(data), at: data.lowerBound - begin)
+          try unsafe writer.write(
+            UnsafeRawBufferPointer(memory.bytes(data)), at: data.lowerBound - begin)
         }
       }
       if let slot = holding.slot { try storage.files.markFilled(slot) }

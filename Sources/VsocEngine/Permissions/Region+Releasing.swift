@@ -12,8 +12,8 @@ extension Region {
   /// - Throws: ENOENT: it has none. What keeps the contents from being brought back, as ENOSPC: then the
   ///   handle has it still.
   package func release(_ handle: AreaHandle) throws(Errno) {
-    let holding = try permissions.withLock { _ throws(Errno) in
-      guard case .holding(let holding) = handle.phase, holding.claimEnd() else {
+    let holding = try permissions.withLock { table throws(Errno) in
+      guard case .holding(let holding) = handle.phase, table.beginEnd(of: holding) else {
         throw .noSuchFileOrDirectory
       }
       handle.phase = .changing
@@ -25,9 +25,9 @@ extension Region {
       try bringBack(holding)
     } catch {
       handle.setSize(holding.permission.size)
-      permissions.withLock { _ in
+      permissions.withLock { table in
         handle.phase = .holding(holding)
-        holding.isEnding = false
+        table.keep(holding)
       }
       throw error
     }
@@ -43,10 +43,12 @@ extension Region {
 
   /// Ends the permission of a handle that is closed.
   func close(_ handle: AreaHandle) {
-    let holding = permissions.withLock { _ -> Holding? in
+    let holding = permissions.withLock { table -> Holding? in
       handle.isClosed = true
       // Who is about to change it sees that it is closed.
-      guard case .holding(let holding) = handle.phase, holding.claimEnd() else { return nil }
+      guard case .holding(let holding) = handle.phase, table.beginEnd(of: holding) else {
+        return nil
+      }
       handle.phase = .changing
       return holding
     }
@@ -58,10 +60,7 @@ extension Region {
     // Where the page cache is the memory, a mapping keeps the handle open.
     if handle.isBacking, !hasLostItsWriters(holding) {
       try? beginUse()
-      permissions.withLock { table in
-        table.linger(holding)
-        holding.isEnding = false
-      }
+      permissions.withLock { $0.linger(holding) }
       writers.add(holding, of: self)
       // It may have lost them before it was watched.
       _ = settle(holding)
@@ -76,6 +75,7 @@ extension Region {
     do throws(Errno) {
       try bringBack(holding)
     } catch {
+      permissions.withLock { $0.giveUp(holding) }
       let area = holding.permission.beginOffset..<holding.permission.endOffset
       return log("an area of region \"\(name)\" (\(area)) cannot be brought back: \(error)")
     }
@@ -86,11 +86,11 @@ extension Region {
   ///
   /// - Returns: whether this call did it.
   func settle(_ holding: Holding) -> Bool {
-    guard permissions.withLock({ _ in holding.isLingering && holding.claimEnd() }) else {
+    guard permissions.withLock({ holding.isLingering && $0.beginEnd(of: holding) }) else {
       return false
     }
     guard hasLostItsWriters(holding) else {
-      permissions.withLock { _ in holding.isEnding = false }
+      permissions.withLock { $0.keep(holding) }
       return false
     }
     writers.remove(holding)
@@ -117,33 +117,45 @@ extension Region {
   }
 
   /// Ends every permission, whoever still has an area mapped. Nothing can be claimed afterwards.
+  /// What others have begun is waited for.
   func endPermissions() {
+    let quiet = try? PermissionTable.Quiet()
     let all = permissions.withLock { table in
       table.isClosed = true
-      return table.holdings.filter { $0.claimEnd() }
+      return table.holdings.filter { table.beginEnd(of: $0) }
     }
     for holding in all {
       endSleeps(in: holding.permission)
       bringBackAndFinish(holding, of: nil)
     }
+    let isQuiet = permissions.withLock { table in
+      if table.changing > 0 { table.quiet = quiet }
+      return table.changing == 0
+    }
+    if !isQuiet { quiet?.semaphore.wait() }
   }
 
   // MARK: The steps
 
   /// Moves the area's contents back into the region.
   private func bringBack(_ holding: Holding) throws(Errno) {
-    let permission = holding.permission
+    let (permission, file) = (holding.permission, holding.file)
     let begin = UInt64(permission.beginOffset)
     let (own, memory) = (try seal(), try sealedMemory())
-    // What is only in pages that the kernel has.
-    if holding.way != nil { try holding.way!.synchronize() }
+    // What only the kernel has. It has nothing any more if the connection was aborted.
+    if holding.way != nil { try? holding.way!.synchronize() }
     try ownerWords.withLock { _ throws(Errno) in
       try own.withWriter { writer throws(Errno) in
-        try holding.file.forEachData(in: 0..<UInt64(permission.size)) { data throws(Errno) in
-          let data = data.lowerBound + begin..<data.upperBound + begin
-          try unsafe writer.write(memory.bytes(data), at: data.lowerBound)
-        }
         try memory.map(writer, at: permission.beginOffset, over: permission, isWritable: true)
+      }
+      do throws(Errno) {
+        try file.forEachData(in: 0..<UInt64(permission.size)) { data throws(Errno) in
+          let place = data.lowerBound + begin..<data.upperBound + begin
+          try unsafe file.descriptor.read(into: memory.bytes(place), at: data.lowerBound)
+        }
+      } catch {
+        try? show(holding, memory, isWritable: isManager)
+        throw error
       }
     }
     watcher.collect()
