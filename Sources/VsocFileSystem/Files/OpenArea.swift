@@ -22,7 +22,8 @@ final class OpenArea: Sendable {
   /// Once. The kernel has its own reference to the backing file let go by then.
   func close() {
     kept.withLock { $0 = nil }
-    node.endOpen()
+    // The node tells the area's size until that is back in its region.
     handle.close()
+    node.endOpen()
   }
 }

@@ -74,10 +74,22 @@ struct PermissionCalls: Sendable {
     try claim(Permission(argument), for: handle, caller)
   }
 
-  /// Claims for the file itself. EPERM: its region has no manager.
-  func claim(_ permission: Permission, _ caller: OtherThread) throws(Errno) {
-    guard let area else { throw .notPermitted }
-    try claim(permission, for: area, caller)
+  /// Carries out what was written.
+  func carryOut(_ text: PermissionText, _ caller: OtherThread) throws(Errno) {
+    var handle = area
+    if let descriptor = text.descriptor {
+      handle = try fileSystem.handle(descriptor, of: caller)
+      guard handle?.region === region else { throw .notPermitted }
+    }
+    switch text.command {
+    case .claim(let permission):
+      // Of a region without a manager.
+      guard let handle else { throw .notPermitted }
+      try claim(permission, for: handle, caller)
+    case .release:
+      guard let handle else { throw .noSuchFileOrDirectory }
+      try region.release(handle)
+    }
   }
 
   private func claim(
@@ -91,7 +103,7 @@ struct PermissionCalls: Sendable {
       by: Claimant(process: process.id, name: process.name))
   }
 
-  func release() throws(Errno) {
+  private func release() throws(Errno) {
     guard let area else { throw .noSuchFileOrDirectory }
     try region.release(area)
   }

@@ -54,12 +54,7 @@ final class PermissionsFile: OpenFile, @unchecked Sendable {
     flags: OpenFlags
   ) {
     do throws(Errno) {
-      switch unsafe try PermissionText(bytes) {
-      case .claim(let permission):
-        try calls.claim(permission, OtherThread(request.caller.pid))
-      case .release:
-        try calls.release()
-      }
+      unsafe try calls.carryOut(PermissionText(bytes), OtherThread(request.caller.pid))
     } catch {
       return request.fail(error)
     }

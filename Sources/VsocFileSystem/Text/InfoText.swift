@@ -48,6 +48,7 @@ extension VsocFileSystem {
       ("bytes", Int(engine.usedBytes)),
       ("open_files", handles.withLock { $0.count }),
       ("permissions", engine.permissionCount),
+      ("managed_nodes", areaNodes.count),
       ("waiting_calls", engine.parking.count),
       ("futex_threads", engine.futexThreadCount),
     ]

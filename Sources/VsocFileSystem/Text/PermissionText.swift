@@ -4,43 +4,76 @@ internal import SystemPackage
 internal import VsocEngine
 
 /// What is written to a `permissions` file: one command.
-enum PermissionText: Hashable {
-  case claim(Permission)
-  case release
+///
+/// It is for the file itself, or for the one that a descriptor of the writer is open for.
+struct PermissionText: Hashable {
+  enum Command: Hashable {
+    case claim(Permission)
+    case release
+  }
+
+  let command: Command
+  let descriptor: Int32?
 
   /// - Throws: EINVAL for anything else.
   init(_ text: UnsafeRawBufferPointer) throws(Errno) {
-    var index = 0
-    func skipSpace() {
-      while index < text.count, unsafe TextNumber.isSpace(text[index]) { index += 1 }
-    }
-    func isEnd() -> Bool {
-      skipSpace()
-      return index == text.count
-    }
-    skipSpace()
-    let start = index
-    while index < text.count, unsafe !TextNumber.isSpace(text[index]) { index += 1 }
-    switch unsafe String(decoding: text[start..<index], as: UTF8.self) {
+    var words = unsafe Words(text)
+    switch words.next() {
     case "claim":
-      var numbers: [UInt32] = []
-      for _ in 0..<3 {
-        skipSpace()
-        numbers.append(unsafe try TextNumber.offset(text, &index))
-      }
-      skipSpace()
+      let (begin, end) = (try words.offset(), try words.offset())
+      let owner = try words.offset()
       // Not a place that could be refused for being out of range.
-      guard let value = UInt32(exactly: unsafe try TextNumber.parse(text, &index)), isEnd() else {
+      guard let value = UInt32(exactly: try words.number()) else {
         throw .invalidArgument
       }
-      self = .claim(
-        Permission(
-          beginOffset: numbers[0], endOffset: numbers[1], ownerOffset: numbers[2],
-          ownedValue: value))
-    case "release" where isEnd():
-      self = .release
+      command = .claim(
+        Permission(beginOffset: begin, endOffset: end, ownerOffset: owner, ownedValue: value))
+    case "release":
+      command = .release
     default:
       throw .invalidArgument
+    }
+    // A number that is none of a descriptor is that of none.
+    descriptor = words.isAtEnd ? nil : Int32(clamping: try words.number())
+    guard words.isAtEnd else { throw .invalidArgument }
+  }
+
+  /// Takes a text apart at its white space.
+  @safe
+  private struct Words {
+    private let text: UnsafeRawBufferPointer
+    private var index = 0
+
+    init(_ text: UnsafeRawBufferPointer) {
+      unsafe self.text = text
+    }
+
+    private mutating func skipSpace() {
+      while unsafe index < text.count, unsafe TextNumber.isSpace(text[index]) { index += 1 }
+    }
+
+    var isAtEnd: Bool {
+      mutating get {
+        skipSpace()
+        return unsafe index == text.count
+      }
+    }
+
+    mutating func next() -> String {
+      skipSpace()
+      let start = index
+      while unsafe index < text.count, unsafe !TextNumber.isSpace(text[index]) { index += 1 }
+      return unsafe String(decoding: text[start..<index], as: UTF8.self)
+    }
+
+    mutating func number() throws(Errno) -> UInt64 {
+      skipSpace()
+      return unsafe try TextNumber.parse(text, &index)
+    }
+
+    mutating func offset() throws(Errno) -> UInt32 {
+      skipSpace()
+      return unsafe try TextNumber.offset(text, &index)
     }
   }
 

@@ -33,10 +33,46 @@ extension MountTests {
       }
     }
 
+    @Test func `allocate, and with-area`() throws {
+      let directory = try TemporaryDirectory()
+      let allocate = try Programs.compiledExample("allocate", in: directory)
+      let layout = directory.path + "/layout.json5"
+      try createFile(
+        layout,
+        """
+        { regions: [{ name: "manager", size: "64K" },
+          { name: "buffers", size: "256K", managed_by: "manager" }] }
+        """)
+      try withMount(["--layout", layout]) { mount in
+        let allocating = "'\(allocate)' $M/manager $M/buffers"
+        func withArea(_ area: String, _ command: String) throws -> ScriptResult {
+          try mount.shell(
+            "'\(Programs.example("with-area.sh"))' $M/buffers \(area) sh -c '\(command)'")
+        }
+        #expect(try mount.shell(allocating + " hello").output == "0x2000-0x12000: hello\n")
+        let before = try withArea("0x2000 0x3000 0x2000 7", "printf \"new\\n\" >&3; exit 5")
+        #expect(before.status == 5 && before.output == "")
+        #expect(try mount.read("buffers/permissions") == "")
+        let after = try withArea("0x2000 0x4000 0x2008 7", "head -n 1 <&3")
+        #expect(after.status == 0 && after.output == "new\n")
+        // An area that somebody has is left alone.
+        let client = try mount.client()
+        let held = try client.open(mount("buffers/permissions"))
+        #expect(try client("write", held, "claim 0x2000 0x3000 0x2000 7") == "28")
+        #expect(try mount.shell(allocating + " next").output == "0x12000-0x22000: next\n")
+        let refused = try withArea("0x2000 0x3000 0x2004 7", "echo never")
+        #expect(refused.status == 1)
+        #expect(refused.output.contains("0x00002000 0x00003000 0x00002000 0x00000007 "))
+        #expect(!refused.output.contains("never"))
+      }
+    }
+
     @Test func `Wrong usage is said in one line`() throws {
       let directory = try TemporaryDirectory()
       let ask = try Programs.compiledExample("ask", in: directory)
-      for program in [ask, Programs.example("answer.py"), Programs.example("watch.sh")] {
+      let allocate = try Programs.compiledExample("allocate", in: directory)
+      let scripts = ["answer.py", "watch.sh", "with-area.sh"].map { Programs.example($0) }
+      for program in [ask, allocate] + scripts {
         let process = try ChildProcess(program, [])
         process.closeInput()
         _ = try process.rest()

@@ -268,7 +268,8 @@ import VsocProtocol
   }
 
   @Test(arguments: [
-    "", "\n", "claim", "claim 1 2 3", "claim 0x2000 0x4000 0x2000 7 8", "release 1",
+    "", "\n", "claim", "claim 1 2 3", "claim 0x2000 0x4000 0x2000 7 8 9", "release x",
+    "release 1 2", "claim 0x2000 0x4000 0x2000 7 -1",
     "claim 0x2000 0x4000 0x2000 7\nrelease", "claim 0x2000 0x4000 0x2000 0x1_0",
     "claim 0x2000 0x4000 0x2000 4294967296", "claim -1 0x4000 0x2000 7", "claims 1 2 3 4",
     "Claim 0x2000 0x4000 0x2000 7", "claim 0x2000 0x4000 0x2000 0", "claim 0x 0x4000 0x2000 7",
@@ -278,6 +279,20 @@ import VsocProtocol
     try withManaged { tree, wire in
       let file = try wire.open(path: "area/permissions")
       #expect(throws: Errno.invalidArgument) { try wire.write(file, text) }
+      #expect(try wire.readText(file) == "")
+      try wire.release(file)
+    }
+  }
+
+  @Test func `Another descriptor than one of the region is EPERM`() throws {
+    try withManaged { tree, wire in
+      let file = try wire.open(path: "area/permissions")
+      for number in ["0", "99999", "4294967296"] {
+        #expect(throws: Errno.notPermitted) {
+          try wire.write(file, "claim 0x2000 0x4000 0x2000 7 \(number)")
+        }
+        #expect(throws: Errno.notPermitted) { try wire.write(file, "release \(number)") }
+      }
       #expect(try wire.readText(file) == "")
       try wire.release(file)
     }
