@@ -65,6 +65,9 @@ let package = Package(
     swiftTarget("VsocProtocol", ["CVsocABI"]),
     swiftTarget("VsocEngine", ["VsocProtocol", "LinuxSystem", system]),
 
+    // Participants outside the mount: virtual machines, host clients.
+    swiftTarget("VsocPeers", ["VsocEngine", "VsocProtocol", "LinuxSystem", system]),
+
     // The tree, the layout file, the daemon.
     swiftTarget("VsocConfiguration", ["VsocProtocol", "VsocEngine", system]),
     // The directory in which regions outlive the daemon.
@@ -73,7 +76,7 @@ let package = Package(
     swiftTarget(
       "VsocFileSystem",
       [
-        "VsocConfiguration", "VsocStore", "VsocEngine", "VsocProtocol", "FuseSession",
+        "VsocConfiguration", "VsocStore", "VsocPeers", "VsocEngine", "VsocProtocol", "FuseSession",
         "LinuxSystem", "CLinux", "CVsocABI", system, logging,
       ]),
     .executableTarget(

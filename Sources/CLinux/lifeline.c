@@ -33,8 +33,7 @@ int vsocfs_lifeline_wait(void *lifeline) {
 
 int vsocfs_refuse_core_dumps(void) { return prctl(PR_SET_DUMPABLE, 0) ? -errno : 0; }
 
-/* The minor number of the file system that `place` is in. */
-static int device_of(int place) {
+int vsocfs_device_of(int place) {
   struct statx status;
   if (statx(place, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &status)) return -errno;
   return status.stx_dev_major == 0 ? (int)status.stx_dev_minor : -ENODEV;
@@ -48,7 +47,7 @@ static int open_place(const char *directory) {
 int vsocfs_mounted_device(const char *directory) {
   int place = open_place(directory);
   if (place < 0) return place;
-  int result = device_of(place);
+  int result = vsocfs_device_of(place);
   close(place);
   return result;
 }
@@ -56,7 +55,7 @@ int vsocfs_mounted_device(const char *directory) {
 int vsocfs_open_mounted(const char *directory, int device, const char *path) {
   int place = open_place(directory);
   if (place < 0) return place;
-  int result = device_of(place) == device ? openat(place, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)
+  int result = vsocfs_device_of(place) == device ? openat(place, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)
                                           : (errno = ENODEV, -1);
   if (result < 0) result = -errno;
   close(place);

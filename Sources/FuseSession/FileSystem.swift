@@ -10,6 +10,9 @@ package protocol FileSystem: AnyObject, Sendable {
     _ request: consuming Request<Answer.Attributes>, node: UInt64, _ changes: AttributeChanges)
   func makeDirectory(
     _ request: consuming Request<Answer.Entry>, parent: UInt64, name: String, mode: UInt32)
+  /// mknod(2), and bind(2) of a socket: `mode` has the type.
+  func makeNode(
+    _ request: consuming Request<Answer.Entry>, parent: UInt64, name: String, mode: UInt32)
   func removeDirectory(_ request: consuming Request<Answer.Nothing>, parent: UInt64, name: String)
 
   func open(_ request: consuming Request<Answer.Opened>, node: UInt64, flags: OpenFlags)

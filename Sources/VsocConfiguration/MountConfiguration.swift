@@ -12,18 +12,21 @@ package struct MountRequest: Hashable, Sendable {
   /// The values of `--region`.
   package var regions: [String]
   package var store: String?
+  package var hostSocket: String?
   package var isForeground: Bool
   package var isDebug: Bool
 
   package init(
     mountpoint: String, options: [String] = [], layout: String? = nil, regions: [String] = [],
-    store: String? = nil, isForeground: Bool = false, isDebug: Bool = false
+    store: String? = nil, hostSocket: String? = nil, isForeground: Bool = false,
+    isDebug: Bool = false
   ) {
     self.mountpoint = mountpoint
     self.options = options
     self.layout = layout
     self.regions = regions
     self.store = store
+    self.hostSocket = hostSocket
     self.isForeground = isForeground
     self.isDebug = isDebug
   }
@@ -41,6 +44,8 @@ package struct MountConfiguration: Hashable, Sendable {
   /// The directory in which the regions outlive the daemon, as it was named: to be opened before
   /// the working directory changes.
   package var store: String?
+  /// Where host clients connect, as it was named.
+  package var hostSocket: String?
   /// Owner and mode of the mount's root directory.
   package var rootUID: UInt32
   package var rootGID: UInt32
@@ -73,8 +78,13 @@ package struct MountConfiguration: Hashable, Sendable {
     guard request.store == nil || options.store == nil else {
       throw ConfigurationError(source: "--store", problem: "there can be only one store")
     }
-    guard request.store != "" else {
-      throw ConfigurationError(source: "--store", problem: "needs a value")
+    guard request.hostSocket == nil || options.hostSocket == nil else {
+      throw ConfigurationError(
+        source: "--host-socket", problem: "there can be only one host socket")
+    }
+    for (option, value) in [("--store", request.store), ("--host-socket", request.hostSocket)]
+    where value == "" {
+      throw ConfigurationError(source: option, problem: "needs a value")
     }
     let defaultMode: UInt32 = 0o660
     let defaults = RegionDefaults(
@@ -108,6 +118,7 @@ package struct MountConfiguration: Hashable, Sendable {
     }
 
     store = request.store ?? options.store
+    hostSocket = request.hostSocket ?? options.hostSocket
     mountpoint = request.mountpoint
     rootUID = defaults.uid
     rootGID = defaults.gid

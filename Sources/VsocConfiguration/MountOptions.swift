@@ -14,6 +14,7 @@ package enum PassthroughMode: String, Hashable, Sendable {
 struct MountOptions: Hashable, Sendable {
   var layout: String?
   var store: String?
+  var hostSocket: String?
   /// In the order given, not yet parsed.
   var regions: [String] = []
   var sizeCap: UInt64?
@@ -69,6 +70,9 @@ struct MountOptions: Hashable, Sendable {
     case "layout":
       guard layout == nil else { throw ValueProblem("there can be only one layout") }
       layout = value
+    case "host_socket":
+      guard hostSocket == nil else { throw ValueProblem("there can be only one host socket") }
+      hostSocket = value
     case "store":
       guard store == nil else { throw ValueProblem("there can be only one store") }
       store = value
@@ -103,7 +107,8 @@ struct MountOptions: Hashable, Sendable {
   // MARK: - Names
 
   private static let valued: Set<String> = [
-    "layout", "store", "region", "size", "region_size", "uid", "gid", "mode", "passthrough",
+    "layout", "store", "host_socket", "region", "size", "region_size", "uid", "gid", "mode",
+    "passthrough",
     "fsname", "subtype",
   ]
 

@@ -39,7 +39,7 @@ package final class Engine: Sendable {
     let parking = Parking(timers: timers)
     machinery = Machinery(
       parking: parking, counters: Counters(), watcher: FutexWatcher(), writers: WriterWatch(),
-      log: log)
+      bells: BellWatch(), log: log)
     try timers.start { parking.abandon(token: $0, .timedOut) }
   }
 
@@ -50,6 +50,7 @@ package final class Engine: Sendable {
     for region in regions { region.forgetReaders() }
     machinery.watcher.stop()
     machinery.writers.stop()
+    machinery.bells.stop()
     timers.stop()
   }
 
@@ -167,6 +168,7 @@ package final class Engine: Sendable {
       table.withLock { enter([region], into: &$0) }
       throw error
     }
+    region.forgetBells()
     region.unmap()
     table.withLock { withdraw(region, from: &$0) }
     return region
@@ -242,6 +244,11 @@ package final class Engine: Sendable {
 
   package var permissionCount: Int {
     regions.map(\.permissionCount).reduce(0, +)
+  }
+
+  /// How many peers of each kind there are.
+  package var peerCounts: [PeerKind: Int] {
+    regions.flatMap(\.peers).reduce(into: [:]) { $0[$1.kind, default: 0] += 1 }
   }
 
   /// The threads that sleep on futexes for others.

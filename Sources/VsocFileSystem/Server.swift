@@ -8,6 +8,7 @@ internal import Logging
 internal import SystemPackage
 package import VsocConfiguration
 package import VsocEngine
+internal import VsocPeers
 internal import VsocProtocol
 internal import VsocStore
 
@@ -23,6 +24,8 @@ package final class Server: Sendable {
   private let passthrough: PassthroughMode
   private let isReadOnly: Bool
   private let store: Store?
+  private let hostSocket: HostSocket?
+  private let peers = Lock<PeerServer?>(nil)
   private let log: @Sendable (String) -> Void
   private let fileSystem: VsocFileSystem
   private let interrupts: InterruptQueue
@@ -60,6 +63,9 @@ package final class Server: Sendable {
       engine = try Engine(sizeCap: configuration.sizeCap, log: log)
       try engine.create(configuration.regions)
     }
+    hostSocket = try configuration.hostSocket.map { path throws(HostSocketError) in
+      try HostSocket(at: path)
+    }
     interrupts = try InterruptQueue()
     fileSystem = VsocFileSystem(
       engine: engine, root: root,
@@ -94,8 +100,8 @@ package final class Server: Sendable {
   package func mount(at path: String) throws {
     try session.mount(at: path)
     try session.negotiate()
-    let device = try check { unsafe vsocfs_mounted_device(path) }
-    fileSystem.device.withLock { $0 = device }
+    let own = try OwnAccess(mountPoint: path)
+    fileSystem.own.withLock { $0 = own }
     if let obstacle = passthrough == .off ? "it is off" : passthroughObstacle() {
       guard passthrough != .on else { throw MountError("passthrough=on: \(obstacle)") }
       guard !isReadOnly else {
@@ -107,15 +113,31 @@ package final class Server: Sendable {
       session.allowDirtyPages()
       let rooms = try SharedRooms(Self.listeners, for: session)
       let keeper = try startGuard(of: path, rooms)
-      try servePages(try MountMapping(mountPoint: path, keeper: keeper), rooms)
+      try servePages(MountMapping(own, keeper: keeper), rooms)
     } else {
       fileSystem.mode = .passthrough(BackingFiles(session))
       try session.start(.adaptive(Self.workers))
     }
+    try servePeers(own)
     var statistics = statvfs()
     guard unsafe statvfs(path, &statistics) == 0 else {
       throw MountError("\(path): \(Errno(rawValue: errno))")
     }
+  }
+
+  /// A descriptor is needed for each; the rest is for open files.
+  private static let descriptorsPerPeer = 4
+
+  /// Lets virtual machines and host clients come.
+  private func servePeers(_ own: OwnAccess) throws(Errno) {
+    let fileSystem = fileSystem
+    let server = try PeerServer(
+      engine: engine, capacity: max(64, ResourceLimits.descriptors / Self.descriptorsPerPeer),
+      memory: { region throws(Errno) in try fileSystem.memory(of: region, own) }, log: log)
+    peers.withLock { $0 = server }
+    // Nothing can be bound in a mount that cannot be written to.
+    if !isReadOnly { fileSystem.sockets.withLock { $0 = TreeSockets(server: server, own: own) } }
+    if let hostSocket { server.listen(hostSocket) }
   }
 
   private func servePages(
@@ -187,6 +209,8 @@ package final class Server: Sendable {
   /// Ends every call that waits, then the connection. Nothing stays mounted.
   package func end() {
     engine.shutDown()
+    peers.withLock { $0.take() }?.stop()
+    hostSocket?.remove()
     engine.endPermissions()
     // While there are workers to write back what clients have stored.
     if fileSystem.mode.pageCache != nil { engine.unmapAll() }

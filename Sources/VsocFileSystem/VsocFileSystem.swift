@@ -23,8 +23,10 @@ package final class VsocFileSystem: FileSystem {
   let rootAccess: Lock<RootAccess>
   let handles = Lock(HandleTable())
   let areaNodes = AreaNodes()
-  /// The minor number of the device as which it is mounted; nil if it is not.
-  let device = Lock<Int32?>(nil)
+  /// Nil if it is not mounted.
+  let own = Lock<OwnAccess?>(nil)
+  /// Nil if nobody can connect.
+  let sockets = Lock<(any SocketBinding)?>(nil)
   private let hasComplained = Atomic(false)
   private let currentMode = Lock(MemoryMode.served)
   private let interrupts: InterruptQueue
@@ -64,11 +66,12 @@ package final class VsocFileSystem: FileSystem {
   /// Closes what the kernel had open, and lets go of the session and of what belongs to it.
   package func disconnect() {
     for file in handles.withLock({ $0.takeAll() }) { file.close() }
+    sockets.withLock { $0 = nil }
     mode = .served
   }
 
   package func waitsItself(_ thread: Int32) -> Bool {
-    mode.pageCache?.isOpening(thread) ?? false
+    own.withLock { $0 }?.isOpening(thread) ?? false || mode.pageCache?.isOpening(thread) ?? false
   }
 
   /// Changes owner or mode of the root directory.
@@ -97,9 +100,9 @@ package final class VsocFileSystem: FileSystem {
   ///
   /// - Throws: EPERM: it is none, or the thread may not be looked at.
   func handle(_ descriptor: Int32, of thread: OtherThread) throws(Errno) -> AreaHandle {
-    guard let device = device.withLock({ $0 }) else { throw .notPermitted }
+    guard let own = own.withLock({ $0 }) else { throw .notPermitted }
     do throws(Errno) {
-      let node = try thread.node(of: descriptor, on: device)
+      let node = try thread.node(of: descriptor, on: own.device)
       guard let handle = areaNodes[node]?.handle else { throw .notPermitted }
       return handle
     } catch .permissionDenied {

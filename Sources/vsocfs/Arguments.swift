@@ -10,6 +10,7 @@ struct Arguments: ParsableCommand {
     abstract: "Mounts a tree in which every directory is a region of shared memory.",
     discussion: """
       Options of -o, besides those of mount(8): layout=FILE, region=NAME[:SIZE], store=DIR, \
+      host_socket=PATH, \
       size=SIZE (the most bytes of all regions), region_size=SIZE (of a region made by mkdir), \
       uid=N, gid=N, mode=OCTAL, passthrough=auto|on|off, fsname=NAME, allow_other, noallow_other.
 
@@ -42,6 +43,10 @@ struct Arguments: ParsableCommand {
       valueName: "dir"))
   var store: String?
 
+  @Option(
+    help: ArgumentHelp("A UNIX socket at which host clients connect.", valueName: "path"))
+  var hostSocket: String?
+
   /// Set by the process that started this one in the background; see `DetachedProcess`.
   @Option(help: .private)
   var readyDescriptor: Int32?
@@ -62,6 +67,6 @@ struct Arguments: ParsableCommand {
   var request: MountRequest {
     MountRequest(
       mountpoint: mountpoint, options: options, layout: layout, regions: regions,
-      store: store, isForeground: isForeground || isDebug, isDebug: isDebug)
+      store: store, hostSocket: hostSocket, isForeground: isForeground || isDebug, isDebug: isDebug)
   }
 }

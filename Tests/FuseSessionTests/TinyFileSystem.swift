@@ -91,6 +91,12 @@ final class TinyFileSystem: FileSystem {
     // Dropped.
   }
 
+  func makeNode(
+    _ request: consuming Request<Answer.Entry>, parent: UInt64, name: String, mode: UInt32
+  ) {
+    request.fail(.notPermitted)
+  }
+
   func removeDirectory(
     _ request: consuming Request<Answer.Nothing>, parent: UInt64, name: String
   ) {

@@ -57,7 +57,7 @@ import VsocProtocol
     }
   }
 
-  @Test(arguments: [0, 6, 0x7f, 0x106, 0x17f, 0x185, 0x200, 0x1_0000_0000_01, .max] as [UInt64])
+  @Test(arguments: [0, 6, 0x7f, 0x107, 0x17f, 0x185, 0x200, 0x1_0000_0000_01, .max] as [UInt64])
   func `A node that does not exist is ENOENT everywhere`(node: UInt64) throws {
     try withTree { tree in
       let wire = tree.wire

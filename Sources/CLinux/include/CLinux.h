@@ -33,6 +33,20 @@ int vsocfs_epoll_add(int epoll, int fd, uint64_t token);
 /* Waits without a timeout; stores up to `capacity` tokens. */
 int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity);
 
+/* Each event of readability, whether anybody reads or not (EPOLLET). */
+int vsocfs_epoll_add_edges(int epoll, int fd, uint64_t token);
+int vsocfs_epoll_remove(int epoll, int fd);
+
+/*
+ * Adds 1 to an eventfd that others have as well (events.c). write(2) may wait: until somebody reads, if
+ * one of them has brought the counter to its maximum and cleared O_NONBLOCK, which belongs to all. What
+ * the kernel does itself never waits, and is heard at the maximum, too: the end of an asynchronous read
+ * (io_submit(2)) is told so, here of no bytes of a file that can be read at any time.
+ */
+int vsocfs_ringer_create(uint64_t *ringer);
+void vsocfs_ringer_destroy(uint64_t ringer);
+int vsocfs_ring(uint64_t ringer, int readable, int event);
+
 /* futex(2), shared: there is no libc wrapper. */
 int vsocfs_futex_wake(const void *word, int count);
 /* FUTEX_WAKE of everybody: a count of -1 wakes one sleeper only. */
@@ -143,6 +157,29 @@ int vsocfs_mounted_device(const char *directory);
 /* A descriptor of the file at `path` in the file system of that number, to be read and written, if
  * that is what is mounted at `directory`; else -ENODEV, and nothing was opened. */
 int vsocfs_open_mounted(const char *directory, int device, const char *path);
+
+/*
+ * UNIX stream sockets (sockets.c). sockaddr_un is a tuple of 108 in Swift, and the CMSG macros are not in
+ * the module. All of them are close-on-exec and do not wait.
+ */
+
+/* One that listens at a path, whose file has that mode from its first moment on. */
+int vsocfs_unix_bind(const char *path, unsigned mode);
+/* -EAGAIN: there is somebody, who is busy. */
+int vsocfs_unix_connect(const char *path);
+int vsocfs_accept(int socket);
+enum { VSOCFS_MESSAGE_DESCRIPTORS = 3 };
+/* Sends a few bytes with up to VSOCFS_MESSAGE_DESCRIPTORS descriptors, all or nothing: 0 or -errno. */
+int vsocfs_send_message(int socket, const void *bytes, size_t length, const int *descriptors,
+                        int count);
+/* A copy of the mount at a directory, which is nowhere in the tree (open_tree(2) OPEN_TREE_CLONE): what
+ * is in use by way of it does not keep the original from being unmounted. Needs CAP_SYS_ADMIN. */
+int vsocfs_clone_mount(const char *directory);
+/* The minor device number of the file system that `place` is in, as vsocfs_mounted_device. */
+int vsocfs_device_of(int place);
+/* Level-triggered readability, and writability if asked for, of a descriptor that is in the set already
+ * (`again`) or is not yet. */
+int vsocfs_epoll_watch(int epoll, int fd, uint64_t token, _Bool writable, _Bool again);
 
 /*
  * Files, and what others do with them (files.c).

@@ -80,6 +80,14 @@ extension Session {
       unsafe Session.of(raw!).fileSystem.makeDirectory(
         request, parent: parent, name: name, mode: mode)
     }
+    unsafe operations.mknod = { raw, parent, name, mode, _ in
+      let request = unsafe Request<Answer.Entry>(raw!)
+      guard let name = unsafe String(validatingCString: name!) else {
+        return request.fail(.invalidArgument)
+      }
+      unsafe Session.of(raw!).fileSystem.makeNode(
+        request, parent: parent, name: name, mode: mode)
+    }
     unsafe operations.rmdir = { raw, parent, name in
       let request = unsafe Request<Answer.Nothing>(raw!)
       guard let name = unsafe String(validatingCString: name!) else {
@@ -89,7 +97,6 @@ extension Session {
     }
     // The files of a region come and go with it. Said here, because without these entries the
     // kernel would say ENOSYS.
-    unsafe operations.mknod = { raw, _, _, _, _ in unsafe Session.refuse(raw!) }
     unsafe operations.create = { raw, _, _, _, _ in unsafe Session.refuse(raw!) }
     unsafe operations.unlink = { raw, _, _ in unsafe Session.refuse(raw!) }
     unsafe operations.symlink = { raw, _, _, _ in unsafe Session.refuse(raw!) }

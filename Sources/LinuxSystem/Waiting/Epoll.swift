@@ -16,6 +16,24 @@ package struct Epoll: ~Copyable, Sendable {
     try check { vsocfs_epoll_add(epoll, raw, token) }
   }
 
+  /// Reports each time that something made the descriptor readable, whether anybody reads or not.
+  package func addEdges(of fd: borrowing Descriptor, token: UInt64) throws(Errno) {
+    let (epoll, raw) = (descriptor.raw, fd.raw)
+    try check { vsocfs_epoll_add_edges(epoll, raw, token) }
+  }
+
+  /// Reports readability, and writability if asked for; also of one that was added before.
+  package func watch(
+    _ fd: borrowing Descriptor, token: UInt64, forWriting: Bool, again: Bool
+  ) throws(Errno) {
+    let (epoll, raw) = (descriptor.raw, fd.raw)
+    try check { vsocfs_epoll_watch(epoll, raw, token, forWriting, again) }
+  }
+
+  package func remove(_ fd: borrowing Descriptor) {
+    _ = vsocfs_epoll_remove(descriptor.raw, fd.raw)
+  }
+
   /// The tokens of descriptors that are readable; waits until there is one.
   package func wait() throws(Errno) -> [UInt64] {
     let epoll = descriptor.raw

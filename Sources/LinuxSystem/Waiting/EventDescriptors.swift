@@ -66,6 +66,9 @@ package struct TimerDescriptor: ~Copyable, Sendable {
       descriptor.raw, Int64(nanoseconds / 1_000_000_000), Int64(nanoseconds % 1_000_000_000))
   }
 
+  /// Makes it unreadable until the next time that is set.
+  package func clear() { wait() }
+
   /// Blocks until the time set has come.
   package func wait() {
     var count: UInt64 = 0

@@ -45,8 +45,12 @@ extension Region {
       wakes.injections += 1
       // Also if the protocol asks for no notification: whoever set pending may have died before it
       // rang, and readers would sleep through everything that comes after.
-      _ = memory.signal.inject(to: end.peer)
+      let isDue = memory.signal.inject(to: end.peer)
       state.signalMayBeDue(end.peer, memory, &wakes)
+      // Peers have one bell for everything.
+      if isDue, let bells = state.bells, bells.peers.contains(where: { $0.end == end.peer }) {
+        wakes.events.append(bells[end.peer])
+      }
     }
   }
 

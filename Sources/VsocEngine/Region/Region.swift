@@ -12,6 +12,7 @@ struct Machinery: Sendable {
   let counters: Counters
   let watcher: FutexWatcher
   let writers: WriterWatch
+  let bells: BellWatch
   /// Told of what has no caller to be told, in a line.
   let log: @Sendable (String) -> Void
 }
@@ -35,6 +36,7 @@ package final class Region: Sendable {
   let watcher: FutexWatcher
   let counters: Counters
   let writers: WriterWatch
+  let bellWatch: BellWatch
   let log: @Sendable (String) -> Void
   let state = Lock(RegionState())
   /// May be taken inside `state`, never the other way round.
@@ -58,6 +60,7 @@ package final class Region: Sendable {
     watcher = machinery.watcher
     counters = machinery.counters
     writers = machinery.writers
+    bellWatch = machinery.bells
     log = machinery.log
     // What was there before this process may be in use as it is.
     life = Lock(

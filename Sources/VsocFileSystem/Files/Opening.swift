@@ -11,9 +11,7 @@ extension VsocFileSystem {
   package func open(
     _ request: consuming Request<Answer.Opened>, node number: UInt64, flags: OpenFlags
   ) {
-    if let own = mode.pageCache, own.isOpening(request.caller.pid) {
-      return openOwn(request, number, own)
-    }
+    if waitsItself(request.caller.pid) { return openOwn(request, number) }
     let found = find(number)
     switch found?.node {
     case .fact(let fact):
@@ -59,6 +57,10 @@ extension VsocFileSystem {
     case .info:
       let file = TextFile(infoText(region, end), onClose: { region.endUse() })
       finish(request, file, .directIO)
+    case .ivshmem:
+      // The kernel does not ask.
+      region.endUse()
+      request.fail(.noSuchAddressOrDevice)
     case .signal:
       finish(request, SignalFile(region, end), Self.streamOptions)
     case .doorbell:
@@ -173,13 +175,25 @@ extension VsocFileSystem {
   }
 
   /// The daemon itself opens a region's memory, or an area, to map it.
-  private func openOwn(
-    _ request: consuming Request<Answer.Opened>, _ number: UInt64, _ mapping: any PageCacheMapping
-  ) {
+  private func openOwn(_ request: consuming Request<Answer.Opened>, _ number: UInt64) {
     guard let (node, area) = find(number), case .file(let end, _) = node,
       let pages = area?.handle?.file ?? engine.region(end.region)?.currentFile
     else { return request.fail(.noSuchFileOrDirectory) }
-    open(request, PagesFile(pages), pages, mapping)
+    switch mode {
+    case .pageCache(let mapping):
+      open(request, PagesFile(pages), pages, mapping)
+    case .passthrough(let backings):
+      // For somebody who is not to have the file itself, as he could change its size.
+      do throws(Errno) {
+        let backing = try backings.backing(of: end.region, pages)
+        let handle = handles.withLock { $0.add(PagesFile(pages)) }
+        if !request.reply(handle: handle, mappingsOf: backing.file) { close(handle) }
+      } catch {
+        request.fail(error)
+      }
+    case .served:
+      request.fail(.notSupported)
+    }
   }
 
   /// A file whose pages the kernel has, which keeps `pages` open.

@@ -40,6 +40,7 @@ enum Node: Hashable, Sendable {
     case doorbell
     case info
     case permissions
+    case ivshmem
 
     /// Those that an end has: both share one table of permissions.
     static func all(of end: End) -> [EndFile] {
@@ -56,6 +57,7 @@ enum Node: Hashable, Sendable {
       case .doorbell: "doorbell"
       case .info: "info"
       case .permissions: "permissions"
+      case .ivshmem: "ivshmem"
       }
     }
   }
@@ -108,6 +110,10 @@ enum Node: Hashable, Sendable {
     case .root, .facts, .fact: nil
     case .end(let end), .file(let end, _): end
     }
+  }
+
+  var isSocket: Bool {
+    if case .file(_, .ivshmem) = self { true } else { false }
   }
 
   var isDirectory: Bool {

@@ -51,10 +51,12 @@ extension VsocFileSystem {
         case .data, .permissions: (access.mode, UInt64(area?.handle?.size ?? 0))
         case .signal, .doorbell: (access.mode, Self.streamSize)
         case .info: (access.mode & 0o444, 0)
+        case .ivshmem: (access.mode, 0)
         }
       var result = file(
         node, uid: access.uid, gid: access.gid, mode: mode, size: size, time: region.creationTime)
       if kind == .data { result.blocks = size / 512 }
+      if kind == .ivshmem { result.mode = S_IFSOCK | mode }
       return result
     }
   }

@@ -16,13 +16,15 @@ extension VsocFileSystem {
     _ request: consuming Request<Answer.Entry>, parent number: UInt64, name: String
   ) {
     guard let parent = Node(number) else { return request.fail(.noSuchFileOrDirectory) }
-    if parent == .facts, let hidden = MountMapping.HiddenName(name) {
+    if parent == .facts, let hidden = OwnAccess.HiddenName(name) {
       return lookupHidden(request, hidden)
     }
     guard let node = child(of: parent, named: name), let attributes = attributes(of: node) else {
       return request.fail(.noSuchFileOrDirectory)
     }
-    if isManaged(node) {
+    if case .file(let end, .ivshmem) = node {
+      lookupSocket(request, end, attributes)
+    } else if isManaged(node) {
       // The next one who looks gets another.
       reply(request, areaNodes.add(node), attributes)
     } else {
@@ -49,10 +51,13 @@ extension VsocFileSystem {
   /// The daemon's own name of a region's memory, whose node is that of `data`; or of an area, whose
   /// node is the one that its holder has open. Nobody else is to find it.
   private func lookupHidden(
-    _ request: consuming Request<Answer.Entry>, _ name: MountMapping.HiddenName
+    _ request: consuming Request<Answer.Entry>, _ name: OwnAccess.HiddenName
   ) {
     guard waitsItself(request.caller.pid) else { return request.fail(.noSuchFileOrDirectory) }
     switch name {
+    case .socket:
+      // There is none before it is bound, and nobody else looks for it.
+      request.fail(.noSuchFileOrDirectory)
     case .region(let region):
       let node = Node.file(Node.RegionEnd(region: region, end: .guest), .data)
       guard let attributes = ownAttributes(of: node) else {
@@ -128,7 +133,8 @@ extension VsocFileSystem {
       + children(of: directory).map { ($0.name, $0.node) }
     return all.enumerated().map { position, entry in
       DirectoryEntry(
-        name: entry.0, inode: entry.1.number, mode: entry.1.isDirectory ? S_IFDIR : S_IFREG,
+        name: entry.0, inode: entry.1.number,
+        mode: entry.1.isDirectory ? S_IFDIR : entry.1.isSocket ? S_IFSOCK : S_IFREG,
         nextOffset: UInt64(position) + 1)
     }
   }

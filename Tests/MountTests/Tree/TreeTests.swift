@@ -10,8 +10,9 @@ extension MountTests {
         let client = try mount.client()
         #expect(try client("list", mount.mountpoint) == ".vsocfs/demo/more")
         #expect(try client("list", mount(".vsocfs")) == "layout/stats/version")
-        #expect(try client("list", mount("demo")) == "data/doorbell/info/peer/permissions/signal")
-        #expect(try client("list", mount("demo/peer")) == "data/doorbell/info/signal")
+        #expect(
+          try client("list", mount("demo")) == "data/doorbell/info/ivshmem/peer/permissions/signal")
+        #expect(try client("list", mount("demo/peer")) == "data/doorbell/info/ivshmem/signal")
         #expect(try client("list", mount("demo/peer/peer")) == "ENOENT")
         #expect(try client("list", mount("other")) == "ENOENT")
         #expect(try client("stat", mount("demo/data/x")) == "ENOTDIR")
@@ -183,7 +184,8 @@ extension MountTests {
         for file in ["demo/data", "demo/peer/signal", "demo/info", ".vsocfs/stats"] {
           #expect(try client("unlink", mount(file)) == "EPERM")
         }
-        #expect(try client("list", mount("demo")) == "data/doorbell/info/peer/permissions/signal")
+        #expect(
+          try client("list", mount("demo")) == "data/doorbell/info/ivshmem/peer/permissions/signal")
       }
     }
   }

@@ -10,6 +10,27 @@ extension RegionState {
   ///
   /// - Parameter isBare: it may bring no offset and is to be seen all the same.
   mutating func ring(_ end: End, isBare: Bool, _ memory: RegionMemory, _ wakes: inout Wakes) {
+    // Where peers ring as well, all rings go one way, and come back by `hear`.
+    if let bells {
+      wakes.events.append(bells[end])
+    } else {
+      arrive(at: end, isBare: isBare, memory, &wakes)
+    }
+  }
+
+  /// The bell of `end` was rung: for whom and with what is not known.
+  mutating func hear(_ end: End, _ memory: RegionMemory, _ wakes: inout Wakes) {
+    if let bells {
+      for peer in bells.peers where peer.end == end && peer.id != bells.owner(of: end) {
+        wakes.events.append(peer.event)
+      }
+    }
+    arrive(at: end, isBare: true, memory, &wakes)
+  }
+
+  private mutating func arrive(
+    at end: End, isBare: Bool, _ memory: RegionMemory, _ wakes: inout Wakes
+  ) {
     if isBare { self[end].isRung = true }
     // Before a read drains the table: draining clears the word that these wait for.
     if !self[end].interruptWaits.isEmpty, memory.incoming(of: end).isInterruptRaised {

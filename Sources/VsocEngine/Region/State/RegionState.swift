@@ -13,6 +13,8 @@ struct RegionState {
   var guest = EndState()
   var host = EndState()
   var sleepers = Sleepers()
+  /// From the first peer on.
+  var bells: Bells?
 
   subscript(end: End) -> EndState {
     // Not `get`, which would copy a dozen arrays for a look at one of them.

@@ -17,6 +17,8 @@ struct Wakes {
   var interruptWaits: [InterruptWait] = []
   var sleepers: [CondWait] = []
   var observers: [any ReadinessObserver] = []
+  /// Of bells, and of peers.
+  var events: [SharedEvent] = []
   /// Words on which plain futex sleepers are woken, with the memory that they stand in.
   var futexes: [UInt32] = []
   /// The same for `interrupt_signalled` words, which are nobody's business but a blocked sender's.
@@ -70,6 +72,7 @@ struct Wakes {
       parking.forget(write)
       write.completion(write.posted, nil)
     }
+    for event in events { event.ring() }
     let isCrowd = observers.count > Self.crowd
     for observer in observers { observer.readinessMayHaveChanged(isOneOfMany: isCrowd) }
   }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LinuxSystem
+package import SystemPackage
+package import VsocProtocol
+
+/// Peers outside the mount (SPEC §9): who they are, and how rings get to them and from them.
+extension Region {
+  /// A new peer takes part at an end. It is a use of the region until `detach`.
+  ///
+  /// - Throws: EPERM: the region is managed. ENOENT: it is gone. EMFILE: there are too many.
+  package func attach(_ kind: PeerKind, at end: End) throws(Errno) -> Peer {
+    guard !isManaged else { throw .notPermitted }
+    try beginUse()
+    do throws(Errno) {
+      try seal()
+      try ensureBells()
+      return try state.withLock { state throws(Errno) in
+        guard var bells = state.bells else { throw .noSuchFileOrDirectory }
+        guard let id = bells.nextID() else { throw .tooManyOpenFiles }
+        let peer: Peer
+        // One that could read what is meant for others as well is given a bell of its own.
+        if kind == .vm, bells.owner(of: end) == nil {
+          peer = Peer(kind, id: id, end: end, event: bells[end])
+          bells.setOwner(id, of: end)
+        } else {
+          peer = Peer(kind, id: id, end: end, event: try SharedEvent())
+        }
+        bells.peers.append(peer)
+        state.bells = bells
+        return peer
+      }
+    } catch {
+      endUse()
+      throw error
+    }
+  }
+
+  /// The peer is gone, and all who were told of it have been told that.
+  package func detach(_ peer: Peer) {
+    state.withLock { state in
+      state.bells?.peers.removeAll { $0 === peer }
+      if state.bells?.owner(of: peer.end) == peer.id { state.bells?.setOwner(nil, of: peer.end) }
+    }
+    endUse()
+  }
+
+  /// Those of both ends, in the order in which they came.
+  package var peers: [Peer] { state.withLock { $0.bells?.peers ?? [] } }
+
+  /// What rings an end; there is one from the first peer on.
+  package func bell(of end: End) -> SharedEvent? { state.withLock { $0.bells?[end] } }
+
+  private func ensureBells() throws(Errno) {
+    guard state.withLock({ $0.bells == nil }) else { return }
+    let new = try Bells()
+    let isFirst = state.withLock { state in
+      guard state.bells == nil else { return false }
+      state.bells = new
+      return true
+    }
+    guard isFirst else { return }
+    do throws(Errno) {
+      try bellWatch.add(new, of: self)
+    } catch {
+      state.withLock { $0.bells = nil }
+      throw error
+    }
+  }
+
+  /// The bell of an end was rung, once or more often.
+  func hearBell(of end: End) {
+    try? updateMemory { state, memory, wakes in
+      state.hear(end, memory, &wakes)
+    }
+  }
+
+  /// Lets the bells go.
+  func forgetBells() {
+    if let bells = state.withLock({ $0.bells.take() }) { bellWatch.forget(bells, of: self) }
+  }
+}
+
+extension Bells {
+  func owner(of end: End) -> UInt16? { end == .guest ? guestOwner : hostOwner }
+
+  mutating func setOwner(_ id: UInt16?, of end: End) {
+    if end == .guest { guestOwner = id } else { hostOwner = id }
+  }
+}

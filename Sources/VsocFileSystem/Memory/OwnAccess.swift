@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+internal import Glibc
+internal import LinuxSystem
+internal import Synchronization
+internal import SystemPackage
+internal import VsocPeers
+
+/// How the daemon uses files of its own mount: by names that only its own threads find.
+///
+/// What one of them asks meanwhile is answered without waiting for a worker (`Session`).
+final class OwnAccess: Sendable {
+  private let mountPoint: String
+  /// The file system's number. Somebody may have unmounted it, or put something else in its place.
+  let device: Int32
+  /// The threads that are opening such a file.
+  private let openers = Lock<Set<Int32>>([])
+  private let lastSocket = Atomic<UInt64>(0)
+
+  /// Of what has just been mounted there.
+  init(mountPoint: String) throws(Errno) {
+    self.mountPoint = mountPoint
+    device = try check { unsafe vsocfs_mounted_device(mountPoint) }
+  }
+
+  /// Whether this thread of the daemon is using such a name.
+  func isOpening(_ thread: Int32) -> Bool {
+    openers.withLock { $0.contains(thread) }
+  }
+
+  private func asOwn<Value: ~Copyable>(
+    _ body: () throws(Errno) -> Value
+  ) throws(Errno) -> Value {
+    let thread = vsocfs_thread_id()
+    openers.withLock { _ = $0.insert(thread) }
+    defer { openers.withLock { _ = $0.remove(thread) } }
+    return try body()
+  }
+
+  /// Opens a file to be read and written.
+  func open(_ name: HiddenName) throws(Errno) -> Descriptor {
+    try asOwn { () throws(Errno) in
+      let path = "\(Node.factsName)/\(name)"
+      return Descriptor(
+        owning: try check { unsafe vsocfs_open_mounted(mountPoint, device, path) })
+    }
+  }
+
+  /// Binds a socket to a node of the tree. If that can be, it does not keep the mount in use before
+  /// somebody has connected.
+  func bindSocket(to node: UInt64) throws(Errno) -> BoundSocket {
+    try asOwn { () throws(Errno) in
+      let isHidden = geteuid() == 0
+      let root = try MountedRoot(of: mountPoint, device: device, isHidden: isHidden)
+      // Not one that the kernel may remember.
+      let number = lastSocket.wrappingAdd(1, ordering: .relaxed).newValue
+      let path = root.path("\(Node.factsName)/\(HiddenName.socket(node, number))")
+      let socket = try UnixSocket.listen(at: path, mode: 0o600)
+      guard isHidden else { return BoundSocket(socket) }
+      let (mountPoint, device) = (mountPoint, device)
+      return BoundSocket(socket, pin: { try? Pin(mountPoint, device) })
+    }
+  }
+
+  /// Keeps the mount in use.
+  private final class Pin: Sendable {
+    private let root: MountedRoot
+
+    init(_ mountPoint: String, _ device: Int32) throws(Errno) {
+      root = try MountedRoot(of: mountPoint, device: device, isHidden: false)
+    }
+  }
+
+  /// A name that only the daemon finds.
+  enum HiddenName: Hashable, CustomStringConvertible {
+    /// A region's memory, by index.
+    case region(UInt32)
+    /// An area, by the node that its holder has open.
+    case area(UInt64)
+    /// A socket that is to be bound, by the node of its file.
+    case socket(UInt64, UInt64)
+
+    private static let (regionPrefix, areaPrefix, socketPrefix) = ("memory", "area", "ivshmem")
+
+    init?(_ name: String) {
+      let parts = name.split(separator: "-", omittingEmptySubsequences: false)
+      let numbers = parts.dropFirst().compactMap { UInt64($0) }
+      guard let prefix = parts.first, numbers.count == parts.count - 1 else { return nil }
+      switch (prefix, numbers.count) {
+      case (Self.regionPrefix[...], 1):
+        guard let index = UInt32(exactly: numbers[0]) else { return nil }
+        self = .region(index)
+      case (Self.areaPrefix[...], 1): self = .area(numbers[0])
+      case (Self.socketPrefix[...], 2): self = .socket(numbers[0], numbers[1])
+      default: return nil
+      }
+    }
+
+    var description: String {
+      switch self {
+      case .region(let index): "\(Self.regionPrefix)-\(index)"
+      case .area(let node): "\(Self.areaPrefix)-\(node)"
+      case .socket(let node, let number): "\(Self.socketPrefix)-\(node)-\(number)"
+      }
+    }
+  }
+}
