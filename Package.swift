@@ -109,6 +109,12 @@ let package = Package(
     testTarget(
       "FuseSessionTests",
       ["FuseSession", "CFuseIO", "LinuxSystem", "CLinux", "TestSupport", "CMountTesting", system]),
+    testTarget(
+      "VsocPeersTests",
+      [
+        "VsocPeers", "VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", "CMountTesting",
+        system,
+      ]),
     // The whole file system, with the test in the place of the kernel.
     testTarget(
       "VsocFileSystemTests",

@@ -40,7 +40,7 @@ int vsocfs_ring(uint64_t ringer, int readable, int event) {
 }
 
 int vsocfs_epoll_add_edges(int epoll, int fd, uint64_t token) {
-  struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = token};
+  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u64 = token};
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 

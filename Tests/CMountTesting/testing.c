@@ -99,6 +99,40 @@ int mt_readable(int fd, int milliseconds) {
   }
 }
 
+int mt_connect(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
+  strcpy(address.sun_path, path);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
+  int error = errno;
+  close(fd);
+  return -error;
+}
+
+int mt_receive(int socket, void *bytes, int length, int *descriptors, int count, int milliseconds) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(int) * 8)];
+    struct cmsghdr header;
+  } control;
+  struct iovec data = {.iov_base = bytes, .iov_len = (size_t)length};
+  struct msghdr message = {.msg_iov = &data,
+                           .msg_iovlen = 1,
+                           .msg_control = &control,
+                           .msg_controllen = sizeof control};
+  for (int i = 0; i < count; i++) descriptors[i] = -1;
+  if (mt_readable(socket, milliseconds) != 1) return -ETIMEDOUT;
+  ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  if (n < 0) return -errno;
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  if (header && header->cmsg_type == SCM_RIGHTS) {
+    int found = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    memcpy(descriptors, CMSG_DATA(header), sizeof(int) * (size_t)(found < count ? found : count));
+  }
+  return (int)n;
+}
+
 int mt_notify_socket(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;

@@ -16,7 +16,8 @@ package struct Epoll: ~Copyable, Sendable {
     try check { vsocfs_epoll_add(epoll, raw, token) }
   }
 
-  /// Reports each time that something made the descriptor readable, whether anybody reads or not.
+  /// Reports each time that an eventfd is written to, whether anybody reads it or not; and when it is
+  /// read.
   package func addEdges(of fd: borrowing Descriptor, token: UInt64) throws(Errno) {
     let (epoll, raw) = (descriptor.raw, fd.raw)
     try check { vsocfs_epoll_add_edges(epoll, raw, token) }

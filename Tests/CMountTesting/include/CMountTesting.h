@@ -41,6 +41,12 @@ int mt_readable(int fd, int milliseconds);
 /* A datagram socket bound at `path`, for NOTIFY_SOCKET. */
 int mt_notify_socket(const char *path);
 
+/* A UNIX stream socket that is connected to `path`. */
+int mt_connect(const char *path);
+/* Up to `length` bytes from a socket, with the descriptors that come with them (-1 where there are fewer
+ * than `count`): how many bytes, 0 at its end, -ETIMEDOUT at the deadline. */
+int mt_receive(int socket, void *bytes, int length, int *descriptors, int count, int milliseconds);
+
 /* umount2(2). */
 int mt_umount(const char *path);
 int mt_umount_force(const char *path);
