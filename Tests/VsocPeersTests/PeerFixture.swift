@@ -115,7 +115,9 @@ final class PeerClient {
     _ = Glibc.close(socket)
   }
 
-  func send(_ bytes: [UInt8]) { _ = unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
+  func send(_ bytes: [UInt8]) {
+    _ = unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+  }
 
   /// Bytes with descriptors; no bytes at the end.
   func receive(_ count: Int, descriptors: Int = 3) throws -> ([UInt8], [Int32]) {
@@ -170,7 +172,8 @@ enum Event {
   }
 
   /// How often it was rung, when it was; nil at the deadline.
-  static func take(_ event: Int32, within milliseconds: Int32 = PeerFixture.milliseconds) -> UInt64? {
+  static func take(_ event: Int32, within milliseconds: Int32 = PeerFixture.milliseconds) -> UInt64?
+  {
     guard mt_readable(event, milliseconds) == 1 else { return nil }
     var count: UInt64 = 0
     return unsafe read(event, &count, 8) == 8 ? count : nil

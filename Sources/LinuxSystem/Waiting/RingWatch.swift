@@ -15,9 +15,10 @@ package final class RingWatch {
   private let epoll: Epoll?
   private var events: [UInt64: SharedEvent] = [:]
 
-  package init() throws(Errno) {
+  /// - Parameter mayUseRing: false to do without io_uring(7) in any case.
+  package init(mayUseRing: Bool = true) throws(Errno) {
     var ring: OpaquePointer?
-    let isThere = unsafe vsocfs_watch_create(&ring) == 0
+    let isThere = unsafe mayUseRing && vsocfs_watch_create(&ring) == 0
     unsafe self.ring = ring
     epoll = isThere ? nil : try Epoll()
   }
