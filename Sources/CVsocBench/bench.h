@@ -53,6 +53,9 @@ int client_cond_sleeper(int argc, char **argv);
 int client_cond_waker(int argc, char **argv);
 int client_cond_wake_once(int argc, char **argv);
 int client_crowd(int argc, char **argv);
+int client_claim(int argc, char **argv);
+int client_memfd(int argc, char **argv);
+int client_hold(int argc, char **argv);
 
 /* The minimal FUSE daemon; arguments: LOOP MOUNTPOINT. */
 int baseline_daemon(int argc, char **argv);

@@ -153,6 +153,9 @@ int vsocfs_bench_subcommand(int argc, char **argv) {
       {"cond-waker", client_cond_waker, 2},
       {"cond-wake-once", client_cond_wake_once, 2},
       {"crowd", client_crowd, 4},
+      {"claim", client_claim, 6},
+      {"memfd", client_memfd, 2},
+      {"hold", client_hold, 4},
   };
   if (argc >= 3 && strcmp(argv[1], "launch") == 0) return launch(argv + 2);
   if (argc >= 4 && strcmp(argv[1], "baseline") == 0) return baseline_daemon(argc - 2, argv + 2);

@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -46,6 +47,16 @@ uint32_t vsocfs_bench_tally(const struct vsocfs_bench_board *it, int index) {
   return it->tally[index];
 }
 const char *vsocfs_bench_error(const struct vsocfs_bench_board *it) { return it->error; }
+
+int64_t vsocfs_bench_allow_descriptors(int64_t count) {
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return -errno;
+  if (files.rlim_max < (rlim_t)count) {
+    struct rlimit more = {.rlim_cur = files.rlim_cur, .rlim_max = (rlim_t)count};
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0) files = more;
+  }
+  return files.rlim_max > INT64_MAX ? INT64_MAX : (int64_t)files.rlim_max;
+}
 
 int vsocfs_bench_memfd(size_t size) {
   int fd = memfd_create("vsocfs-bench", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -13,6 +13,8 @@ private let groups = [
   RowGroup(name: "doorbell", subject: "ping-pong over doorbell", run: doorbellRows),
   RowGroup(name: "ioctl", subject: "suppressed MAYBE_SEND_INTERRUPT", run: ioctlRows),
   RowGroup(name: "open", subject: "open and close", run: openRows),
+  RowGroup(name: "claim", subject: "an area of a managed region", run: claimRows),
+  RowGroup(name: "claim-many", subject: "an area among many others", run: claimManyRows),
   RowGroup(name: "cond", subject: "COND_WAKE among many sleepers", run: condRows),
   RowGroup(name: "mount", subject: "mount with 4,096 regions", run: mountRows),
   RowGroup(name: "idle", subject: "blocked pollers", run: idleRows),

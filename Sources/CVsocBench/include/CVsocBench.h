@@ -51,6 +51,9 @@ uint64_t vsocfs_bench_now(void);
 
 /* The driver. */
 
+/* Lets this process and its children have that many descriptors open, if they may; how many they can
+ * have then. */
+int64_t vsocfs_bench_allow_descriptors(int64_t count);
 /* An empty memfd of `size` bytes, sealed as a region's is. */
 int vsocfs_bench_memfd(size_t size);
 /* A file without a name in the file system of `directory`, with all its blocks. */
