@@ -36,15 +36,15 @@ package struct OtherThread: Hashable, Sendable {
 
   /// Its process, and the name of what runs there; the thread itself, and no name, if it is gone.
   package var process: (id: Int32, name: String) {
+    // Both are among the first lines, and what a claim waits for is worth no more than those.
     guard let file = try? Descriptor(reading: "/proc/\(id)/status"),
-      let text = try? file.readToEnd()
+      let lines = try? file.read(512, at: 0).split(separator: UInt8(ascii: "\n"))
     else { return (id, "?") }
-    func value(_ key: String) -> Substring? {
-      text.split(separator: "\n").first { $0.hasPrefix(key) }?.dropFirst(key.count)
+    func value(_ key: String) -> String? {
+      lines.first { $0.starts(with: key.utf8) }
+        .map { String(decoding: $0.dropFirst(key.utf8.count), as: UTF8.self) }
     }
-    return (
-      value("Tgid:\t").flatMap { Int32($0) } ?? id, value("Name:\t").map { String($0) } ?? "?"
-    )
+    return (value("Tgid:\t").flatMap { Int32($0) } ?? id, value("Name:\t") ?? "?")
   }
 }
 
