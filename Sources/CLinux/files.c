@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -36,6 +37,20 @@ int vsocfs_next_data(int fd, int64_t *start, int64_t *end) {
   *start = data;
   if (hole < *end) *end = hole;
   return 1;
+}
+
+/* Not copy_file_range(2): two files of a disk may share their blocks after it, so that a later store
+ * through a mapping needs room that there may be none of. */
+int vsocfs_copy(int from, int64_t from_offset, int to, int64_t to_offset, int64_t length) {
+  if (lseek(to, to_offset, SEEK_SET) < 0) return -errno;
+  while (length > 0) {
+    ssize_t n = sendfile(to, from, &from_offset, (size_t)length);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -errno;
+    if (n == 0) return -EIO;
+    length -= n;
+  }
+  return 0;
 }
 
 int vsocfs_punch_hole(int fd, int64_t offset, int64_t length) {

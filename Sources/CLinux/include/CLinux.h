@@ -209,6 +209,8 @@ int vsocfs_memfd_seal_writes(int fd);
 int vsocfs_has_no_writers(int fd);
 /* The first data between *start and *end that is no hole (lseek(2) SEEK_DATA): 1, and where; or 0. */
 int vsocfs_next_data(int fd, int64_t *start, int64_t *end);
+/* Copies a part of a file into another one (sendfile(2)), whose position this changes. */
+int vsocfs_copy(int from, int64_t from_offset, int to, int64_t to_offset, int64_t length);
 /* fallocate(2): the flags are not in the module. */
 int vsocfs_punch_hole(int fd, int64_t offset, int64_t length);
 

@@ -39,6 +39,16 @@ extension Descriptor {
     return UInt64(start)..<UInt64(end)
   }
 
+  /// Copies a range of this file into another one, whose position this changes. If that fails, a part of
+  /// it may be written.
+  package func copy(
+    _ range: Range<UInt64>, to target: borrowing Descriptor, at offset: UInt64
+  ) throws(Errno) {
+    try check {
+      vsocfs_copy(raw, Int64(range.lowerBound), target.raw, Int64(offset), Int64(range.count))
+    }
+  }
+
   /// Gives the room of a range back: zeros are read there afterwards (fallocate(2)).
   package func punchHole(in range: Range<UInt64>) throws(Errno) {
     try check { vsocfs_punch_hole(raw, Int64(range.lowerBound), Int64(range.count)) }

@@ -44,19 +44,6 @@ extension Descriptor {
     return bytes
   }
 
-  /// Fills memory with what the file holds from `offset` on. EIO: it ends before.
-  package func read(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
-    var done = 0
-    while done < bytes.count {
-      let read = try result {
-        unsafe pread(
-          raw, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
-      }
-      guard read > 0 else { throw .ioError }
-      done += read
-    }
-  }
-
   /// Writes all bytes. If that fails, some of them may be written.
   package func write(_ bytes: [UInt8], at offset: UInt64) throws(Errno) {
     try unsafe bytes.withUnsafeBufferPointer { bytes throws(Errno) in

@@ -33,12 +33,6 @@ package final class RegionMemory: Sendable {
       isWritable: isWritable)
   }
 
-  /// The bytes in a range, which must be inside. They may change at any time.
-  func bytes(_ range: Range<UInt64>) -> UnsafeMutableRawBufferPointer {
-    unsafe UnsafeMutableRawBufferPointer(
-      start: window.base + Int(range.lowerBound), count: range.count)
-  }
-
   /// The table in which `end` posts.
   func outgoing(of end: End) -> SignalTable {
     end == .guest ? guestToHost : hostToGuest

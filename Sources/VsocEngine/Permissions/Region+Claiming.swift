@@ -129,8 +129,7 @@ extension Region {
       try file.withWriter { writer throws(Errno) in
         try own.forEachData(in: area) { data throws(Errno) in
           isAnyData = true
-          try unsafe writer.write(
-            UnsafeRawBufferPointer(memory.bytes(data)), at: data.lowerBound - begin)
+          try own.descriptor.copy(data, to: writer, at: data.lowerBound - begin)
         }
       }
       if let slot = holding.slot { try storage.files.markFilled(slot) }

@@ -146,16 +146,11 @@ extension Region {
     if holding.way != nil { try? holding.way!.synchronize() }
     try ownerWords.withLock { _ throws(Errno) in
       try own.withWriter { writer throws(Errno) in
-        try memory.map(writer, at: permission.beginOffset, over: permission, isWritable: true)
-      }
-      do throws(Errno) {
+        // From file to file: each page of the region's is new, and would be a fault of a mapping.
         try file.forEachData(in: 0..<UInt64(permission.size)) { data throws(Errno) in
-          let place = data.lowerBound + begin..<data.upperBound + begin
-          try unsafe file.descriptor.read(into: memory.bytes(place), at: data.lowerBound)
+          try file.descriptor.copy(data, to: writer, at: begin + data.lowerBound)
         }
-      } catch {
-        try? show(holding, memory, isWritable: isManager)
-        throw error
+        try memory.map(writer, at: permission.beginOffset, over: permission, isWritable: true)
       }
     }
     watcher.collect()
