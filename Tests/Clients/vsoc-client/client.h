@@ -33,7 +33,8 @@ struct verb {
 
 /* Each topic's verbs, ended by a null name. */
 extern const struct verb file_verbs[], tree_verbs[], memory_verbs[], ioctl_verbs[], poll_verbs[],
-    thread_verbs[], crowd_verbs[], stress_verbs[], page_verbs[];
+    thread_verbs[], crowd_verbs[], stress_verbs[], page_verbs[], permission_verbs[],
+    reach_verbs[], claim_verbs[];
 
 void reply_format(struct reply *reply, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

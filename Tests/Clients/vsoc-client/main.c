@@ -10,8 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct verb *const topics[] = {file_verbs, tree_verbs,   memory_verbs, ioctl_verbs,
-                                            poll_verbs, thread_verbs, crowd_verbs,  stress_verbs, page_verbs};
+static const struct verb *const topics[] = {
+    file_verbs,  tree_verbs,   memory_verbs, ioctl_verbs,      poll_verbs, thread_verbs,
+    crowd_verbs, stress_verbs, page_verbs,   permission_verbs, reach_verbs, claim_verbs};
 
 void reply_format(struct reply *reply, const char *format, ...) {
   va_list arguments;
