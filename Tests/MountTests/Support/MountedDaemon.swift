@@ -15,8 +15,12 @@ final class MountedDaemon {
   /// Parts of lines that the daemon may write to its standard error; anything else is a fault.
   var expectedLogLines: [String] = []
 
-  /// Starts a daemon at `mountpoint`, and waits until it says that it is ready.
-  init(_ arguments: [String], at mountpoint: String, in directory: TemporaryDirectory) throws {
+  /// Starts a daemon at `mountpoint`, and waits until it says that it is ready. `wrapper` is a program
+  /// that becomes the daemon, with its first arguments.
+  init(
+    _ arguments: [String], at mountpoint: String, in directory: TemporaryDirectory,
+    through wrapper: [String] = []
+  ) throws {
     self.mountpoint = mountpoint
     let name = "\(mt_milliseconds())"
     logPath = directory.path + "/log." + name
@@ -25,7 +29,9 @@ final class MountedDaemon {
     guard notifySocket >= 0 else { throw HarnessError("notify socket: errno \(-notifySocket)") }
     do {
       process = try ChildProcess(
-        Programs.daemon, ["-f"] + MountMode.current.arguments + arguments + [mountpoint],
+        wrapper.isEmpty ? Programs.daemon : "/usr/bin/env",
+        (wrapper.isEmpty ? [] : wrapper + [Programs.daemon]) + ["-f"]
+          + MountMode.current.arguments + arguments + [mountpoint],
         environment: ["NOTIFY_SOCKET": socketPath], log: logPath, deathSignal: SIGTERM)
     } catch {
       close(notifySocket)
@@ -182,15 +188,16 @@ final class MountedDaemon {
 
 /// Runs `body` with a fresh mount, and leaves nothing behind whatever happens in it.
 func withMount<Result>(
-  _ arguments: [String] = ["--region", "demo"], sourceLocation: SourceLocation = #_sourceLocation,
-  _ body: (MountedDaemon) throws -> Result
+  _ arguments: [String] = ["--region", "demo"], through wrapper: [String] = [],
+  sourceLocation: SourceLocation = #_sourceLocation, _ body: (MountedDaemon) throws -> Result
 ) throws -> Result {
   let directory = try TemporaryDirectory()
   let mountpoint = directory.path + "/mnt"
   guard unsafe mkdir(mountpoint, 0o755) == 0 else {
     throw HarnessError("mkdir \(mountpoint): errno \(errno)")
   }
-  let mount = try MountedDaemon(arguments, at: mountpoint, in: directory)
+  let mount = try MountedDaemon(
+    arguments, at: mountpoint, in: directory, through: wrapper)
   defer { mount.clearAway(sourceLocation: sourceLocation) }
   do {
     return try body(mount)
@@ -203,12 +210,12 @@ func withMount<Result>(
 
 /// The same with a layout file of this text.
 func withLayout<Result>(
-  _ text: String, _ arguments: [String] = [], sourceLocation: SourceLocation = #_sourceLocation,
-  _ body: (MountedDaemon) throws -> Result
+  _ text: String, _ arguments: [String] = [], through wrapper: [String] = [],
+  sourceLocation: SourceLocation = #_sourceLocation, _ body: (MountedDaemon) throws -> Result
 ) throws -> Result {
   let directory = try TemporaryDirectory()
   let layout = directory.path + "/layout.json5"
   try createFile(layout, text)
   return try withMount(
-    ["--layout", layout] + arguments, sourceLocation: sourceLocation, body)
+    ["--layout", layout] + arguments, through: wrapper, sourceLocation: sourceLocation, body)
 }
