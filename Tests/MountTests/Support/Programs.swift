@@ -46,6 +46,25 @@ enum Programs {
   }
   private static let compiled32 = Mutex<String?>(nil)
 
+  /// Whether there is a compiler for 32 bits, with what its programs need.
+  static let compiles32: Bool = {
+    guard let directory = try? TemporaryDirectory() else { return false }
+    return (try? compiledHAL(["-m32"], in: directory)) != nil
+  }()
+
+  /// The program in Tests/Clients/legacy-hal, compiled with nothing but the original header.
+  static func compiledHAL(_ flags: [String], in directory: TemporaryDirectory) throws -> String {
+    let result = directory.path + "/hal"
+    let compiler = try ChildProcess(
+      "/usr/bin/env",
+      ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror"] + flags
+        + ["-I", sourceDirectory + "/Sources/CVsocABI/include", "-o", result]
+        + [sourceDirectory + "/Tests/Clients/legacy-hal/hal.c"])
+    let output = try compiler.rest(within: 60_000)
+    guard try compiler.wait() == 0 else { throw HarnessError("hal.c: \(output)") }
+    return result
+  }
+
   static func example(_ name: String) -> String { sourceDirectory + "/docs/examples/" + name }
 
   /// One of the examples in C, compiled as its comment says, into `directory`.
