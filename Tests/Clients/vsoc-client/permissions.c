@@ -25,10 +25,12 @@ enum { PAGE = 4096 };
 int claim_area(const char *way, int fd, struct fd_scoped_permission_arg argument) {
   if (!strcmp(way, "ioctl")) return ioctl(fd, VSOC_CREATE_FD_SCOPED_PERMISSION, &argument);
   if (!strcmp(way, "sized")) return ioctl(fd, VSOCFS_CREATE_PERMISSION, &argument);
-  char line[64];
-  int length = snprintf(line, sizeof line, "claim 0x%x %u 0x%x %u\n", argument.perm.begin_offset,
-                        argument.perm.end_offset, argument.perm.owner_offset,
-                        argument.perm.owned_value);
+  char line[80], named[16] = "";
+  if (!strcmp(way, "named"))
+    snprintf(named, sizeof named, " %u", (unsigned)argument.managed_region_fd);
+  int length = snprintf(line, sizeof line, "claim 0x%x %u 0x%x %u%s\n",
+                        argument.perm.begin_offset, argument.perm.end_offset,
+                        argument.perm.owner_offset, argument.perm.owned_value, named);
   ssize_t count = write(fd, line, (size_t)length);
   if (count >= 0 && count != length) errno = EIO;
   return count == length ? 0 : -1;
@@ -50,7 +52,7 @@ static struct fd_scoped_permission_arg argument_of(int argc, char **argv) {
   };
 }
 
-/* claim ioctl|sized|text FD BEGIN END OWNER VALUE [MANAGED_FD] */
+/* claim ioctl|sized|text|named FD BEGIN END OWNER VALUE [MANAGED_FD] */
 static void verb_claim(int argc, char **argv, struct reply *reply) {
   reply_result(reply,
                claim_area(argv[1], descriptor(argv[2]), argument_of(argc - 3, argv + 3)));
@@ -62,8 +64,8 @@ static int64_t microseconds(void) {
   return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
 }
 
-/* claim-until MILLISECONDS ioctl|sized|text FD BEGIN END OWNER VALUE [MANAGED_FD]: asks again for as
- * long as it is held; the microseconds that it took. */
+/* claim-until MILLISECONDS WAY FD BEGIN END OWNER VALUE [MANAGED_FD]: asks again for as long as it is
+ * held; the microseconds that it took. */
 static void verb_claim_until(int argc, char **argv, struct reply *reply) {
   const struct fd_scoped_permission_arg argument = argument_of(argc - 4, argv + 4);
   int64_t start = microseconds(), end = start + number(argv[1]) * 1000;

@@ -6,15 +6,15 @@ import Testing
 extension MountTests {
   /// Managed regions as they are meant to be used: somebody gets an area and passes it on.
   @Suite struct Allocation {
-    @Test(arguments: [Way.manager, .managerSized, .own, .ownSized], Client.ABI.allCases)
+    @Test(arguments: [Way.manager, .managerSized, .own, .ownSized, .named], Client.ABI.allCases)
     func `an area is claimed, mapped and passed on`(_ way: Way, _ abi: Client.ABI) throws {
       try withManaged { mount in
         let (allocator, user) = try (mount.client(abi), mount.client(abi))
         let claim = Claim()
-        let manager = try allocator.open(mount("manager/data"))
+        let asked = try allocator.openAsked(mount, way)
         let fd = try allocator.open(mount("buffers/data"))
         #expect(try allocator("permission", fd) == "ENOENT")
-        #expect(try allocator.claim(claim, way, for: fd, through: manager) == "0")
+        #expect(try allocator.claim(claim, way, for: fd, through: asked) == "0")
         #expect(try allocator("permission", fd) == claim.shown)
         try mount.expectHeld(claim, by: allocator.pid)
 

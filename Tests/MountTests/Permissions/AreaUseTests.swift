@@ -207,5 +207,52 @@ extension MountTests {
         #expect(try guest.asynchronousReply("wait") == "0")
       }
     }
+
+    /// The owner words of the last region are in areas of the one before, and move with them.
+    @Test func `a manager may have a manager`() throws {
+      let layout = """
+        { regions: [
+          { name: "first", size: "64K" },
+          { name: "manager", size: "64K", managed_by: "first" },
+          { name: "buffers", size: "256K", managed_by: "manager" },
+        ] }
+        """
+      try withLayout(layout) { mount in
+        let (clerk, client) = try (mount.client(), mount.client())
+        // Nobody has the words of this one.
+        let early = Claim(begin: 0x20000, end: 0x21000, owner: 0x2004, value: 5)
+        let fd = try client.hold(mount, early)
+        let words = try clerk.open(mount("manager/data"))
+        let page = Claim(begin: 0x2000, end: 0x3000, owner: 0x2000, value: 1)
+        #expect(try clerk.claim(page, for: words) == "0")
+        let memory = try clerk("map", words, "0x1000")
+        #expect(try clerk("load", memory, "4") == "5")
+        #expect(try client("release", "ioctl", fd) == "0")
+        #expect(try clerk("load", memory, "4") == "0")
+        // And whoever has them sees them come and go.
+        #expect(try client.claim(Claim(), .own, for: fd) == "0")
+        #expect(try clerk("load", memory, "0") == "7")
+        let other = try client.open(mount("buffers/data"))
+        #expect(try clerk("store", memory, "8", "1") == "0")
+        let taken = Claim(begin: 0x10000, end: 0x11000, owner: 0x2008, value: 9)
+        #expect(try client.claim(taken, for: other) == "EAGAIN")
+        #expect(try clerk("store", memory, "8", "0") == "0")
+        #expect(try client.claim(taken, for: other) == "0")
+        #expect(try clerk("load", memory, "8") == "9")
+        // They are there when he has gone.
+        try clerk.finish()
+        try eventually("the words are free") { try mount.read("manager/permissions") == "" }
+        let next = try mount.client()
+        let again = try next.open(mount("manager/data"))
+        #expect(try next.claim(page, for: again) == "0")
+        let theirs = try next("map", again, "0x1000")
+        #expect(try next("load", theirs, "0") == "7")
+        #expect(try next("load", theirs, "8") == "9")
+        try client.finish()
+        try mount.waitUntilFree()
+        #expect(try next("load", theirs, "0") == "0")
+        #expect(try next("load", theirs, "8") == "0")
+      }
+    }
   }
 }

@@ -58,6 +58,8 @@ enum Way: String, CaseIterable, CustomTestStringConvertible {
   case ownSized
   /// A line written to `permissions`.
   case text
+  /// A line written to another `permissions`, which names the descriptor.
+  case named
 
   var testDescription: String { rawValue }
 
@@ -69,42 +71,57 @@ enum Way: String, CaseIterable, CustomTestStringConvertible {
     switch self {
     case .manager, .own: "ioctl"
     case .managerSized, .ownSized: "sized"
-    case .text: "text"
+    case .text, .named: rawValue
     }
   }
 
-  var isThroughManager: Bool { self == .manager || self == .managerSized }
+  /// The file through which a descriptor is named; nil if the one that is to get the permission is
+  /// itself asked.
+  var asked: String? {
+    switch self {
+    case .manager, .managerSized: "manager/data"
+    case .named: "buffers/permissions"
+    case .own, .ownSized, .text: nil
+    }
+  }
 }
 
 extension Client {
-  /// Asks for a permission for `fd`: "0", or the name of the errno. `manager` is a descriptor of the
-  /// manager, for the ways that need one.
+  /// Asks for a permission for `fd`: "0", or the name of the errno. `asked` is a descriptor of
+  /// `way.asked`, where there is one.
   func claim(
-    _ claim: Claim, _ way: Way = .ownSized, for fd: String, through manager: String? = nil,
+    _ claim: Claim, _ way: Way = .ownSized, for fd: String, through asked: String? = nil,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> String {
-    try send(all: try fields("claim", claim, way, for: fd, through: manager, sourceLocation))
+    try send(all: try fields("claim", claim, way, for: fd, through: asked, sourceLocation))
     return try reply()
   }
 
   /// The same again and again for as long as it is held: the milliseconds that it took.
   func claimWhenFree(
-    _ claim: Claim, _ way: Way = .ownSized, for fd: String, through manager: String? = nil,
+    _ claim: Claim, _ way: Way = .ownSized, for fd: String, through asked: String? = nil,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> Double {
-    var fields = try fields("claim-until", claim, way, for: fd, through: manager, sourceLocation)
+    var fields = try fields("claim-until", claim, way, for: fd, through: asked, sourceLocation)
     fields.insert("\(Deadline.usual * Deadline.slowness / 2)", at: 1)
     try send(all: fields)
     return Double(try number(reply: reply(), sourceLocation: sourceLocation)) / 1000
   }
 
   private func fields(
-    _ verb: String, _ claim: Claim, _ way: Way, for fd: String, through manager: String?,
+    _ verb: String, _ claim: Claim, _ way: Way, for fd: String, through asked: String?,
     _ sourceLocation: SourceLocation
   ) throws -> [String] {
-    guard way.isThroughManager else { return [verb, way.call, fd] + claim.fields }
-    let manager = try #require(manager, sourceLocation: sourceLocation)
-    return [verb, way.call, manager] + claim.fields + [fd]
+    guard way.asked != nil else { return [verb, way.call, fd] + claim.fields }
+    let asked = try #require(asked, sourceLocation: sourceLocation)
+    return [verb, way.call, asked] + claim.fields + [fd]
+  }
+
+  /// What `claim` needs to ask in this way.
+  func openAsked(
+    _ mount: MountedDaemon, _ way: Way, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> String? {
+    try way.asked.map { try open(mount($0), sourceLocation: sourceLocation) }
   }
 
   /// A descriptor of the managed region that has this permission.
@@ -113,13 +130,10 @@ extension Client {
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> String {
     let fd = try open(mount("buffers/" + (file ?? way.file)), sourceLocation: sourceLocation)
-    let manager =
-      way.isThroughManager
-      ? try open(mount("manager/data"), sourceLocation: sourceLocation) : nil
-    let reply = try self.claim(
-      claim, way, for: fd, through: manager, sourceLocation: sourceLocation)
+    let asked = try openAsked(mount, way, sourceLocation: sourceLocation)
+    let reply = try self.claim(claim, way, for: fd, through: asked, sourceLocation: sourceLocation)
     #expect(reply == "0", sourceLocation: sourceLocation)
-    if let manager { #expect(try self("close", manager) == "0", sourceLocation: sourceLocation) }
+    if let asked { #expect(try self("close", asked) == "0", sourceLocation: sourceLocation) }
     return fd
   }
 }

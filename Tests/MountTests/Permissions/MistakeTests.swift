@@ -58,10 +58,10 @@ extension MountTests {
     func `are told in their order`(_ way: Way, _ abi: Client.ABI) throws {
       try withManaged { mount in
         let (client, other) = try (mount.client(abi), mount.client())
-        let manager = try client.open(mount("manager/data"))
+        let asked = try client.openAsked(mount, way)
         let fd = try client.open(mount("buffers/" + way.file))
         for (claim, error) in Self.singles {
-          let reply = try client.claim(claim, way, for: fd, through: manager)
+          let reply = try client.claim(claim, way, for: fd, through: asked)
           #expect(reply == error, "\(claim.shown)")
         }
         // Any two at once, also while the area and the word are somebody else's.
@@ -71,12 +71,12 @@ extension MountTests {
             var claim = Claim()
             Self.mistakes[second].make(&claim)
             if second > first { Self.mistakes[first].make(&claim) }
-            let reply = try client.claim(claim, way, for: fd, through: manager)
+            let reply = try client.claim(claim, way, for: fd, through: asked)
             #expect(reply == Self.mistakes[first].error, "\(first), \(second): \(claim.shown)")
           }
         }
-        #expect(try client.claim(Claim(), way, for: fd, through: manager) == "EAGAIN")
-        #expect(try client.claim(Claim(owner: 0x2004), way, for: fd, through: manager) == "EAGAIN")
+        #expect(try client.claim(Claim(), way, for: fd, through: asked) == "EAGAIN")
+        #expect(try client.claim(Claim(owner: 0x2004), way, for: fd, through: asked) == "EAGAIN")
         #expect(try client("permission", fd) == "ENOENT")
         try mount.expectHeld(
           Claim(begin: 0x2000, end: 0x40000, owner: 0x2000, value: 1), by: other.pid)
@@ -84,13 +84,13 @@ extension MountTests {
         try mount.expectGivenBack()
 
         // Whoever has one is told so first.
-        #expect(try client.claim(Claim(), way, for: fd, through: manager) == "0")
+        #expect(try client.claim(Claim(), way, for: fd, through: asked) == "0")
         for mistake in Self.mistakes {
           var claim = Claim(begin: 0x10000, end: 0x11000, owner: 0x3000, value: 8)
           mistake.make(&claim)
-          #expect(try client.claim(claim, way, for: fd, through: manager) == "EEXIST")
+          #expect(try client.claim(claim, way, for: fd, through: asked) == "EEXIST")
         }
-        #expect(try client.claim(Claim(), way, for: fd, through: manager) == "EEXIST")
+        #expect(try client.claim(Claim(), way, for: fd, through: asked) == "EEXIST")
         try mount.expectHeld(by: client.pid)
       }
     }
@@ -100,47 +100,47 @@ extension MountTests {
     func `the owner word decides`(_ way: Way) throws {
       try withManaged { mount in
         let (client, other) = try (mount.client(), mount.client())
-        let manager = try client.open(mount("manager/data"))
+        let asked = try client.openAsked(mount, way)
         let memory = try other("map", mount("manager/data"), "65536")
         let fd = try client.open(mount("buffers/" + way.file))
         for word in [1, 7, 0xffff_ffff] {
           #expect(try other("store", memory, "0x2000", "\(word)") == "0")
-          #expect(try client.claim(Claim(), way, for: fd, through: manager) == "EAGAIN")
+          #expect(try client.claim(Claim(), way, for: fd, through: asked) == "EAGAIN")
           #expect(try other("load", memory, "0x2000") == "\(word)")
           #expect(try mount.table() == [])
         }
         #expect(try other("store", memory, "0x2000", "0") == "0")
-        #expect(try client.claim(Claim(), way, for: fd, through: manager) == "0")
+        #expect(try client.claim(Claim(), way, for: fd, through: asked) == "0")
         #expect(try other("load", memory, "0x2000") == "7")
         // Another area with the same word, the same area with another word.
         let second = try client.open(mount("buffers/" + way.file))
         let elsewhere = Claim(begin: 0x8000, end: 0x9000)
-        #expect(try client.claim(elsewhere, way, for: second, through: manager) == "EAGAIN")
+        #expect(try client.claim(elsewhere, way, for: second, through: asked) == "EAGAIN")
         for (begin, end) in [
           (0x3000, 0x5000), (0x7000, 0x9000), (0x5000, 0x6000), (0x2000, 0x40000),
         ] {
           let overlap = Claim(begin: begin, end: end, owner: 0x2004)
           #expect(
-            try client.claim(overlap, way, for: second, through: manager) == "EAGAIN",
+            try client.claim(overlap, way, for: second, through: asked) == "EAGAIN",
             "\(overlap.shown)")
           #expect(try other("load", memory, "0x2004") == "0")
         }
         // The last words and bytes there are; those beside the area.
         let last = Claim(begin: 0x8000, end: Managed.size, owner: 0xfffc, value: 0xffff_ffff)
-        #expect(try client.claim(last, way, for: second, through: manager) == "0")
+        #expect(try client.claim(last, way, for: second, through: asked) == "0")
         #expect(try other("load", memory, "0xfffc") == "4294967295")
         let first = Claim(begin: 0x2000, end: 0x4000, owner: 0x2004)
         let third = try client.open(mount("buffers/" + way.file))
-        #expect(try client.claim(first, way, for: third, through: manager) == "0")
+        #expect(try client.claim(first, way, for: third, through: asked) == "0")
       }
     }
 
-    @Test(arguments: [Way.manager, .managerSized], Client.ABI.allCases)
+    @Test(arguments: Way.allCases.filter { $0.asked != nil }, Client.ABI.allCases)
     func `only a handle of the managed region is one`(_ way: Way, _ abi: Client.ABI) throws {
       try withManaged { other in
         try withManaged { mount in
           let client = try mount.client(abi)
-          let manager = try client.open(mount("manager/data"))
+          let asked = try client.openAsked(mount, way)
           var strangers = ["-1", "-2147483648", "2147483647", "900", "0", "1"]
           strangers.append(try client("socket"))
           for (path, flags) in [
@@ -164,7 +164,7 @@ extension MountTests {
           let wrong = Claim(begin: 0, end: 0, owner: 1, value: 0)
           for (index, fd) in strangers.enumerated() {
             for claim in [Claim(), wrong] {
-              let reply = try client.claim(claim, way, for: fd, through: manager)
+              let reply = try client.claim(claim, way, for: fd, through: asked)
               #expect(reply == "EPERM", "stranger \(index), descriptor \(fd)")
             }
           }
@@ -173,10 +173,11 @@ extension MountTests {
           // Those that are.
           for file in ["data", "peer/data", "permissions"] {
             let fd = try client.open(mount("buffers/" + file))
-            #expect(try client.claim(Claim(), way, for: fd, through: manager) == "0", "\(file)")
+            #expect(try client.claim(Claim(), way, for: fd, through: asked) == "0", "\(file)")
             #expect(try client("permission", fd) == Claim().shown)
             #expect(try client("release", "ioctl", fd) == "0")
           }
+          guard way != .named else { return }
           // By whoever manages the region, from both ends of it.
           let peer = try client.open(mount("manager/peer/data"))
           let fd = try client.open(mount("buffers/data"))
@@ -295,11 +296,13 @@ extension MountTests {
         let client = try mount.client()
         let fd = try client.open(mount("buffers/permissions"))
         for text in [
-          "claim", "claim 0x4000 0x8000 0x2000", "claim 0x4000 0x8000 0x2000 7 8", "0x4000",
+          "claim", "claim 0x4000 0x8000 0x2000", "0x4000",
+          "claim 0x4000 0x8000 0x2000 7 8 9", "claim 0x4000 0x8000 0x2000 7 eight",
+          "claim 0x4000 0x8000 0x2000 7 -1", "release -1",
           "claim 0x4000 0x8000 0x2000 seven", "claim 0x4000 0x8000 0x2000 0x100000000",
           "claim -1 0x8000 0x2000 7", "claim 0x 0x8000 0x2000 7", "claim 4000h 0x8000 0x2000 7",
           "Claim 0x4000 0x8000 0x2000 7", "claim0x4000 0x8000 0x2000 7", "releases",
-          "release 7", "release\nrelease\n", "\n", " ",
+          "release 7 8", "release\nrelease\n", "\n", " ",
           "claim 0x4000 0x8000 0x2000 7\nclaim 0x8000 0x9000 0x2004 7\n", "#",
           "claim 0x4000, 0x8000, 0x2000, 7", "claim 99999999999999999999 0x8000 0x2000 7",
           String(repeating: "claim ", count: 1000),
@@ -307,6 +310,17 @@ extension MountTests {
           #expect(try client("write", fd, text) == "EINVAL", "\(text)")
         }
         #expect(try client("write", fd, "release") == "ENOENT")
+        // Descriptors that are none of this region.
+        let plain = try client.open(mount("plain/data"))
+        for stranger in [plain, "900", "4294967295", "0"] {
+          let text = "claim 0x4000 0x8000 0x2000 7 " + stranger
+          #expect(try client("write", fd, text) == "EPERM", "\(text)")
+          #expect(try client("write", fd, "release " + stranger) == "EPERM", "\(stranger)")
+        }
+        let named = try client.open(mount("buffers/data"))
+        #expect(try client("write", fd, "release " + named) == "ENOENT")
+        #expect(try client.claim(Claim(), for: named) == "0")
+        #expect(try client("write", fd, "release " + named) == "9")
         #expect(try mount.table() == [])
         for text in [
           "claim 16384 32768 8192 7", "  claim\t0x4000\t0X8000  0x2000 07 \n",
