@@ -89,8 +89,8 @@ extension MountTests {
         #expect(listing.output.contains("drwxrwx--- "))
         let found = try mount.shell("find $M | sort; find $M -type f | wc -l")
         #expect(found.status == 0, "\(found.output)")
-        // Four files at each end, three facts about the mount.
-        #expect(found.lines.last == "11")
+        // Four files at each end, permissions at one, three facts about the mount.
+        #expect(found.lines.last == "12")
         #expect(try mount.shell("find $M/demo -name data -size 1024k | wc -l").lines == ["2"])
       }
     }
