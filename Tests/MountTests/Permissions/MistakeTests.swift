@@ -157,7 +157,10 @@ extension MountTests {
           ] {
             strangers.append(try client.open(path, flags))
           }
-          // A real one, which was closed.
+          // The very file that could get it, but no open one.
+          let real = try client.open(mount("buffers/data"))
+          strangers.append(try client.open("/proc/self/fd/\(real)", "path"))
+          // One that was closed.
           let closed = try client.open(mount("buffers/data"))
           #expect(try client("close", closed) == "0")
           strangers.append(closed)
