@@ -297,7 +297,76 @@ static void verb_kill_claimers(int argc, char **argv, struct reply *reply) {
   }
 }
 
+/* A sleeper in an area that is given back. */
+
+struct doze {
+  int fd;
+  uint32_t offset;
+  atomic_int returned, is_over;
+  atomic_int unexpected;
+};
+
+static void *doze(void *argument) {
+  struct doze *doze = argument;
+  while (!atomic_load(&doze->is_over)) {
+    struct vsoc_cond_wait wait = {.offset = doze->offset, .wait_type = VSOC_WAIT_IF_EQUAL};
+    int error = ioctl(doze->fd, VSOC_COND_WAIT, &wait) ? errno : 0;
+    if (error != ENODEV && error != E2BIG) atomic_store(&doze->unexpected, error ? error : -1);
+    atomic_fetch_add(&doze->returned, 1);
+  }
+  return NULL;
+}
+
+/* release-race FD ROUNDS BEGIN END OWNER VALUE: a thread sleeps in the area whenever it can, while it
+ * is claimed and released. No release may leave it asleep. */
+static void verb_release_race(int argc, char **argv, struct reply *reply) {
+  static struct doze sleeper;
+  const struct fd_scoped_permission_arg argument = {
+      .perm = {.begin_offset = (uint32_t)number(argv[3]),
+               .end_offset = (uint32_t)number(argv[4]),
+               .owner_offset = (uint32_t)number(argv[5]),
+               .owned_value = (uint32_t)number(argv[6])}};
+  const int64_t patience = 10000000;
+  uint64_t state = 88172645463325252u;
+  pthread_t thread;
+  (void)argc;
+  sleeper.fd = (int)number(argv[1]);
+  sleeper.offset = argument.perm.begin_offset + 16;
+  pthread_create(&thread, NULL, doze, &sleeper);
+  for (long long round = 0; round < number(argv[2]); round++) {
+    if (claim_area("sized", sleeper.fd, argument)) {
+      reply_error(reply, errno);
+      return;
+    }
+    int64_t start = claims_microseconds(), pause = (int64_t)(claims_random(&state) % 150);
+    while (claims_microseconds() - start < pause) {
+    }
+    if (release_area("ioctl", sleeper.fd)) {
+      reply_error(reply, errno);
+      return;
+    }
+    int before = atomic_load(&sleeper.returned);
+    while (atomic_load(&sleeper.returned) == before) {
+      nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+      if (claims_microseconds() - start < patience) continue;
+      reply->failed = 1;
+      reply_format(reply, "asleep after round %lld", round);
+      return;
+    }
+  }
+  atomic_store(&sleeper.is_over, 1);
+  pthread_join(thread, NULL);
+  int unexpected = atomic_load(&sleeper.unexpected);
+  if (unexpected) {
+    reply->failed = 1;
+    reply_format(reply, "%s", unexpected < 0 ? "a wakeup" : strerrorname_np(unexpected));
+  } else {
+    reply_result(reply, number(argv[2]));
+  }
+}
+
 const struct verb claim_verbs[] = {{"claim-race", 7, verb_claim_race},
                                    {"kill-claimers", 5, verb_kill_claimers},
                                    {"claim-stress", 6, verb_claim_stress},
+                                   {"release-race", 6, verb_release_race},
                                    {NULL, 0, NULL}};

@@ -152,6 +152,17 @@ extension MountTests {
       }
     }
 
+    /// Wherever it is on its way to sleep.
+    @Test func `no release leaves a sleeper behind`() throws {
+      try withManaged { mount in
+        let client = try mount.client()
+        let rounds = "\(1000 / Deadline.slowness)"
+        try client.send(
+          all: ["release-race", client.open(mount("buffers/data")), rounds] + Claim().fields)
+        #expect(try client.reply(within: 60_000) == rounds)
+      }
+    }
+
     /// Sleepers of one area do not hear of another, also where the same word was somebody else's.
     @Test func `areas have their own sleepers`() throws {
       try withManaged { mount in

@@ -175,6 +175,37 @@ extension MountTests {
       }
     }
 
+    /// Also if nobody asks for it.
+    @Test func `an area is free when its last mapping has gone`() throws {
+      try withManaged { mount in
+        let client = try mount.client()
+        let areas = try (0..<8).map { index in
+          let claim = Claim(
+            begin: 0x4000 + index * 0x1000, end: 0x5000 + index * 0x1000,
+            owner: 0x2000 + index * 4, value: index + 1)
+          let fd = try client.hold(mount, claim)
+          let memory = try client("map", fd, "0x1000")
+          #expect(try client("store", memory, "0", "\(index)") == "0")
+          #expect(try client("close", fd) == "0")
+          return (claim, memory)
+        }
+        try mount.settle()
+        let watcher = try mount.client()
+        let words = try watcher("map", mount("manager/data"), "65536")
+        for (index, (claim, memory)) in areas.enumerated() {
+          #expect(try mount.table().count == areas.count - index)
+          #expect(try watcher("load", words, "\(claim.owner)") == "\(claim.value)")
+          #expect(try client("unmap", memory) == "0")
+          try eventually("area \(index) is free") {
+            try watcher("load", words, "\(claim.owner)") == "0"
+          }
+          try eventually("area \(index) is in no table") {
+            try mount.table().count == areas.count - index - 1
+          }
+        }
+      }
+    }
+
     @Test func `a mapping of a part keeps all of it`() throws {
       try withManaged { mount in
         let (client, next) = try (mount.client(), mount.client())
