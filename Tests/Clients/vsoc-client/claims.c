@@ -242,25 +242,51 @@ struct victims {
   _Atomic uint64_t claims;
 };
 
+struct closing {
+  int fd;
+  int64_t pause;
+};
+
+static void *close_later(void *argument) {
+  struct closing *closing = argument;
+  int64_t end = claims_microseconds() + closing->pause;
+  while (claims_microseconds() < end) {
+  }
+  close(closing->fd);
+  return NULL;
+}
+
 static void claim_for_ever(void *shared, int index) {
   struct victims *victims = shared;
   uint64_t state = victims->seed + (uint64_t)index * 0x9e3779b97f4a7c15u;
   int manager = claims_open(victims->manager, "data");
   struct handle handle;
   while (1) {
+    pthread_t thread;
+    struct closing closing;
     claims_open_handle(&handle, victims->managed, manager,
                        (int)(claims_random(&state) % CLAIM_WAYS));
-    for (int i = 0; i < 4; i++) {
-      uint32_t page = 2 + claims_random(&state) % 16;
+    /* Sometimes it is closed while it gets what it is named for. */
+    const int is_raced = handle.way < 2 && claims_random(&state) % 2;
+    for (int i = 0; i < (is_raced ? 1 : 4); i++) {
+      uint32_t page = 2 + claims_random(&state) % 8;
       struct fd_scoped_permission permission = {
           .begin_offset = page * 4096,
-          .end_offset = (page + 1 + (uint32_t)(claims_random(&state) % 4)) * 4096,
+          .end_offset = (page + 1 + (uint32_t)(claims_random(&state) % 54)) * 4096,
           .owner_offset = 0x2000 + 4 * (uint32_t)(claims_random(&state) % 16),
           .owned_value = (uint32_t)claims_random(&state) | 1};
+      if (is_raced) {
+        closing = (struct closing){handle.fd, (int64_t)(claims_random(&state) % 200)};
+        pthread_create(&thread, NULL, close_later, &closing);
+      }
       if (claims_claim(&handle, permission) == 0) atomic_fetch_add(&victims->claims, 1);
-      if (claims_random(&state) & 1) release_area("ioctl", handle.fd);
+      if (!is_raced && claims_random(&state) & 1) release_area("ioctl", handle.fd);
     }
-    close(handle.fd);
+    if (is_raced) {
+      pthread_join(thread, NULL);
+    } else {
+      close(handle.fd);
+    }
   }
 }
 

@@ -148,6 +148,19 @@ extension MountTests {
       }
     }
 
+    /// A thread may claim as well as its process, in whose name it does.
+    @Test(arguments: Way.allCases)
+    func `a thread claims for its process`(_ way: Way) throws {
+      try withManaged { mount in
+        let client = try mount.client()
+        let fd = try client.open(mount("buffers/" + way.file))
+        let asked = try client.openAsked(mount, way)
+        #expect(try client.claimInThread(Claim(), way, for: fd, through: asked) == "0")
+        try mount.expectHeld(by: client.pid)
+        #expect(try client("permission", fd) == Claim().shown)
+      }
+    }
+
     @Test func `a program for the original driver`() throws {
       try runOriginal(flags: [], bits: 64)
     }

@@ -97,6 +97,16 @@ extension Client {
     return try reply()
   }
 
+  /// The same in a thread of its own.
+  func claimInThread(
+    _ claim: Claim, _ way: Way, for fd: String, through asked: String? = nil,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> String {
+    try start(
+      all: ["claim"] + fields("claim", claim, way, for: fd, through: asked, sourceLocation))
+    return try asynchronousReply("claim")
+  }
+
   /// The same again and again for as long as it is held: the milliseconds that it took.
   func claimWhenFree(
     _ claim: Claim, _ way: Way = .ownSized, for fd: String, through asked: String? = nil,
