@@ -24,6 +24,8 @@ package protocol FileSystem: AnyObject, Sendable {
     _ request: consuming Request<Answer.Count>, handle: UInt64, offset: UInt64,
     bytes: UnsafeRawBufferPointer, flags: OpenFlags)
   func release(_ request: consuming Request<Answer.Nothing>, handle: UInt64)
+  /// The same of a release that has been answered.
+  func close(handle: UInt64)
   /// `input` is valid during the call.
   func control(
     _ request: consuming Request<Answer.Control>, handle: UInt64, command: ControlCommand,

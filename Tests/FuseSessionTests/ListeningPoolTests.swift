@@ -18,10 +18,10 @@ import Testing
     pool = ListeningPool(try Semaphore())
   }
 
-  private func request(_ number: UInt64) -> QueuedRequest {
+  private func request(_ number: UInt64) -> ListeningPool.Work {
     var number = number
     return unsafe withUnsafeMutableBytes(of: &number) { bytes in
-      unsafe QueuedRequest(copying: bytes.baseAddress!, length: bytes.count)
+      .request(unsafe QueuedRequest(copying: bytes.baseAddress!, length: bytes.count))
     }
   }
 
@@ -30,7 +30,8 @@ import Testing
     switch turn {
     case .end: nil
     case .listen: 0
-    case .carryOut(let request): unsafe request.bytes.load(as: UInt64.self)
+    case .carryOut(.request(let request)): unsafe request.bytes.load(as: UInt64.self)
+    case .carryOut(.close(let handle)): handle
     }
   }
 

@@ -130,6 +130,23 @@ import Testing
     served.close()
   }
 
+  /// The kernel sends no more pages to be written back while too many of these are under way.
+  @Test func `A release is answered when nobody is free to carry it out, and carried out then`()
+    throws
+  {
+    let served = try Served(threads: 4)
+    let tickets = try served.block(0..<5)
+    let handles = Array(100..<120 as Range<UInt64>)
+    for handle in handles { try served.wire.release(.invented(handle)) }
+    #expect(served.fileSystem.seen.withLock { $0.released } == [])
+    try served.checkUnhindered()
+    served.fileSystem.releaseAll()
+    for ticket in tickets { _ = try served.wire.ioctlReply(to: ticket) }
+    _ = try served.fileSystem.wait { $0.released.count == handles.count ? true : nil }
+    #expect(served.fileSystem.seen.withLock { Set($0.released) } == Set(handles))
+    served.close()
+  }
+
   @Test(arguments: states)
   func `The connection ends once, whoever waits`(threads: Int, blocked: Int) throws {
     let served = try Served(threads: threads)
@@ -145,7 +162,7 @@ import Testing
     #expect(carriedOut.count >= min(blocked, threads - 1))
   }
 
-  @Test(arguments: [FuseABI.Operation.open, .release, .synchronize, .poll, .ioctl])
+  @Test(arguments: [FuseABI.Operation.open, .synchronize, .poll, .ioctl])
   func `What is asked of an open file is queued, unless its caller waits itself`(
     operation: FuseABI.Operation
   ) throws {

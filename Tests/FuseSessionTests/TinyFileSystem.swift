@@ -91,6 +91,10 @@ final class TinyFileSystem: FileSystem {
     // Dropped.
   }
 
+  func close(handle: UInt64) {
+    seen.withLock { $0.released.append(handle) }
+  }
+
   func makeNode(
     _ request: consuming Request<Answer.Entry>, parent: UInt64, name: String, mode: UInt32
   ) {

@@ -12,14 +12,14 @@ internal import LinuxSystem
 /// sleep takes its place. If none is left to do so it stays: what may wait is queued until a thread
 /// comes back, what must not is carried out there and then. So somebody always listens, no thread is
 /// ever started when one is needed, and no request waits for pages that nobody serves. The queue is
-/// as long as there are callers that wait for an answer.
+/// as long as there are callers that wait for an answer, and closed files that nobody has let go of.
 final class ListeningPool: Sendable {
   private static let listeners = 2
 
   private struct State {
     var listening = 0
     var sleeping = 0
-    var queue: [QueuedRequest] = []
+    var queue: [Work] = []
     var isEnded = false
 
     /// Takes a listener away if another one is left, or one that sleeps takes its place.
@@ -39,9 +39,16 @@ final class ListeningPool: Sendable {
     case listens, sleeps
   }
 
+  /// What waits for a thread.
+  enum Work {
+    case request(QueuedRequest)
+    /// The kernel has been answered.
+    case close(handle: UInt64)
+  }
+
   enum Turn {
     case listen
-    case carryOut(QueuedRequest)
+    case carryOut(Work)
     case end
   }
 
@@ -79,11 +86,11 @@ final class ListeningPool: Sendable {
 
   /// The same, and if nobody can, the request is left to whoever comes back first. Both at once:
   /// one who comes back in between would listen and not see it.
-  func leave(orQueue request: QueuedRequest) -> Bool {
+  func leave(orQueue work: Work) -> Bool {
     wake(
       state.withLock { state in
         let replacement = state.replaceListener()
-        if replacement == nil { state.queue.append(request) }
+        if replacement == nil { state.queue.append(work) }
         return replacement
       })
   }

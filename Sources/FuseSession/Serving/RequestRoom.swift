@@ -37,6 +37,16 @@ struct RequestRoom: ~Copyable {
   var opcode: UInt32 { unsafe request.load(fromByteOffset: 4, as: UInt32.self) }
   var caller: UInt32 { unsafe request.load(fromByteOffset: 32, as: UInt32.self) }
 
+  /// The file system's number of the open file that a request for pages, or a release, is about.
+  var handle: UInt64 {
+    vsocfs_fuse_handle(unsafe request.load(fromByteOffset: 40, as: UInt64.self))
+  }
+
+  /// Answers a request with nothing but success.
+  func acknowledge(_ descriptor: Int32) {
+    unsafe vsocfs_fuse_refuse(descriptor, room, 0)
+  }
+
   /// The length of a request; 0 at the connection's end; -EINTR.
   func receive(_ channel: UnsafeMutablePointer<vsocfs_fuse_channel>, _ descriptor: Int32) -> Int {
     unsafe vsocfs_fuse_receive(channel, descriptor, room)

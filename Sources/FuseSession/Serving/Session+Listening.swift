@@ -8,16 +8,18 @@ internal import SystemPackage
 
 /// Workers for a connection of which this process is a client too; see `ListeningPool`.
 extension Session {
-  /// The requests that may wait for a page: those on open files. All others, about names and
+  /// The requests that may wait for a page: those on open files, and `release`. All others, about names and
   /// attributes, are answered without waiting for anything that a thread holds while it waits for a
   /// page, and have to be: their callers hold locks of the kernel meanwhile. A SETATTR of a size holds
   /// back the writeback of the file's pages; a MKDIR keeps the daemon from looking up what it wants
   /// to map.
   private static let mayWait: Set<UInt32> = [
     14, 15, 16,  // OPEN, READ, WRITE
-    18, 20,  // RELEASE, FSYNC
+    20,  // FSYNC
     39, 40,  // IOCTL, POLL
   ]
+
+  private static let release: UInt32 = 18
 
   func startListening(_ rooms: SharedRooms) throws(Errno) {
     let listening = ListeningPool(try Semaphore())
@@ -43,8 +45,10 @@ extension Session {
       switch listening.next() {
       case .end:
         return
-      case .carryOut(let request):
+      case .carryOut(.request(let request)):
         unsafe vsocfs_fuse_process(raw, request.bytes.baseAddress, request.bytes.count)
+      case .carryOut(.close(let handle)):
+        fileSystem.close(handle: handle)
       case .listen:
         guard receive(listening, box) else { return listening.end() }
       }
@@ -60,9 +64,17 @@ extension Session {
       guard length > 0 else { return false }
       if box.room.servePages(descriptor, length) { continue }
       var mayLeave = listening.leave()
-      if !mayLeave, mayWait(box) {
+      if !mayLeave, box.room.opcode == Self.release {
+        // The kernel has few such requests under way at a time that nobody waits for, and writeback is
+        // among them: those that wait here must not be all of them.
+        mayLeave = listening.leave(orQueue: .close(handle: box.room.handle))
+        if !mayLeave {
+          box.room.acknowledge(descriptor)
+          continue
+        }
+      } else if !mayLeave, mayWait(box) {
         let request = unsafe QueuedRequest(copying: box.room.request, length: length)
-        mayLeave = listening.leave(orQueue: request)
+        mayLeave = listening.leave(orQueue: .request(request))
         if !mayLeave { continue }
       }
       unsafe vsocfs_fuse_process(raw, box.room.request, length)

@@ -243,6 +243,8 @@ extension VsocFileSystem {
     request.reply()
   }
 
+  package func close(handle: UInt64) { close(handle) }
+
   package func synchronize(_ request: consuming Request<Answer.Nothing>, handle: UInt64) {
     guard let file = file(handle) else { return request.fail(.badFileDescriptor) }
     do throws(Errno) {
