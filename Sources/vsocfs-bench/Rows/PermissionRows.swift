@@ -50,12 +50,13 @@ extension Bench {
     try run(
       Client(
         "claim", cpu: 0, daemon.path("buffers/data"), daemon.path("manager/data"), way, "\(size)",
-        "\(index)", "\(count(1000))"))
+        "\(index)", "\(count(200))"))
   }
 }
 
 /// An area from open to close, against a memfd from creation to close.
 func claimRows(_ bench: Bench) throws(BenchError) -> [Row] {
+  let bench = bench.often
   let size = 64 << 10
   let daemons = try bench.startManaging(bench.modesOfAreas)
   defer { daemons.stop() }
@@ -73,7 +74,7 @@ func claimRows(_ bench: Bench) throws(BenchError) -> [Row] {
         try bench.claims(on: daemon, by: way, size: size).samples()
       }, to: "memfd",
       { () throws(BenchError) in
-        try bench.run(Client("memfd", cpu: 0, "\(size)", "\(bench.count(1000))")).samples()
+        try bench.run(Client("memfd", cpu: 0, "\(size)", "\(bench.count(200))")).samples()
       })
   }
   return rows
@@ -81,6 +82,7 @@ func claimRows(_ bench: Bench) throws(BenchError) -> [Row] {
 
 /// The same among many other permissions, against a few.
 func claimManyRows(_ bench: Bench) throws(BenchError) -> [Row] {
+  let bench = bench.often
   let wanted = bench.count(10_000)
   var crowds: [(mode: Mode, count: Int, many: Holders, few: Holders)] = []
   defer {
