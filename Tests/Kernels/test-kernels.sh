@@ -29,16 +29,10 @@ trap '[[ -z $machine ]] || kill "$machine" 2> /dev/null || :; rm -rf "$temporary
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Without KVM QEMU translates, which is many times slower. Where the processor does not show its
-# virtualization to this system there may be a /dev/kvm for prepared guests (pvm), in which a plain
-# kernel hangs. QEMU translates SSE faster than the AVX that the C library uses where it can.
-if [[ -z ${ACCELERATOR-} ]]; then
-  ACCELERATOR=tcg
-  if [[ -w /dev/kvm ]] && grep -Eqw 'vmx|svm' /proc/cpuinfo; then ACCELERATOR=kvm; fi
-fi
-case $ACCELERATOR in
-  kvm*) processor=max slowness=2 ;;
-  *) processor=Nehalem slowness=5 ;;
+read -r accelerator processor < <("$here/accelerator.sh")
+case $accelerator in
+  kvm*) slowness=2 ;;
+  *) slowness=5 ;;
 esac
 
 # Boots VMLINUZ with the archive $temporary/initrd, with its logs in DIRECTORY.
@@ -50,7 +44,7 @@ boot() {
   # A minute to boot, and one to say what hangs; a guest that is not done by then is killed.
   timeout --foreground --kill-after=5 "$((DEADLINE + 120))" \
     qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
-    -accel "$ACCELERATOR" -cpu "$processor" -smp "$CPUS" -m "$MEMORY" \
+    -accel "$accelerator" -cpu "$processor" -smp "$CPUS" -m "$MEMORY" \
     -kernel "$1" -initrd "$temporary/initrd" -append "$command_line" \
     -serial "file:$2/console.log" -serial "file:$2/tests.log" \
     < /dev/null > "$2/qemu.log" 2>&1 &
