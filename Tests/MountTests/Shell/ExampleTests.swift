@@ -67,12 +67,39 @@ extension MountTests {
       }
     }
 
+    /// What a guest does is done here by a shell.
+    @Test func `vm-host`() throws {
+      try withMount { mount in
+        let host = try ChildProcess(Programs.example("vm-host.sh"), [mount("demo"), "2"])
+        #expect(try host.line() == "ready")
+        for (offset, question, square) in [
+          (0x2000, #"\a\0\0\0"#, "7 -> 49"), (0x3004, #"\1\0\1\0"#, "65537 -> 131073"),
+        ] {
+          let asking = try mount.shell(
+            """
+            exec 3< $M/demo/doorbell
+            printf '\(question)' | dd of=$M/demo/data bs=4 seek=\(offset / 4) conv=notrunc status=none
+            echo \(offset) > $M/demo/doorbell
+            read answer <&3 && echo $((answer))
+            dd if=$M/demo/data bs=4 skip=\(offset / 4 + 1) count=1 status=none | od -A n -t u4
+            """)
+          #expect(asking.status == 0)
+          let lines = asking.lines
+          #expect(lines.count == 2 && lines.first == "\(offset + 4)")
+          #expect(try host.line() == square)
+          #expect(lines.last?.split(separator: " ").last == square.split(separator: " ").last)
+        }
+        #expect(try host.wait() == 0)
+      }
+    }
+
     @Test func `Wrong usage is said in one line`() throws {
       let directory = try TemporaryDirectory()
       let ask = try Programs.compiledExample("ask", in: directory)
       let allocate = try Programs.compiledExample("allocate", in: directory)
-      let scripts = ["answer.py", "watch.sh", "with-area.sh"].map { Programs.example($0) }
-      for program in [ask, allocate] + scripts {
+      let guest = try Programs.compiledExample("vm-guest", in: directory)
+      let scripts = ["answer.py", "vm-host.sh", "watch.sh", "with-area.sh"].map(Programs.example)
+      for program in [ask, allocate, guest] + scripts {
         let process = try ChildProcess(program, [])
         process.closeInput()
         _ = try process.rest()
