@@ -12,8 +12,11 @@ TEST_PACKAGES := gcc g++ gdb gcc-multilib g++-multilib libc6-dev libc6-dev-i386 
 KERNEL_PACKAGES := qemu-system-x86 cpio kmod
 KERNELS ?= linux-image-amd64
 
-.PHONY: build run test test-tsan test-asan test-kernels bench lint clean packages test-packages \
-  kernel-packages
+# What virtual machines have that are ends of a region.
+VM_PACKAGES := $(KERNEL_PACKAGES) busybox-static
+
+.PHONY: build run test test-tsan test-asan test-kernels test-vm bench lint clean packages \
+  test-packages kernel-packages vm-packages
 
 build: packages
 	swift build -c release --static-swift-stdlib --product vsocfs
@@ -41,6 +44,7 @@ test: packages test-packages lint
 	swift build
 	swift test
 	@$(MAKE) --no-print-directory test-kernels
+	@$(MAKE) --no-print-directory test-vm
 
 # The real-mount tests on kernels of Debian packages: names for apt, or paths of .deb files. They
 # drive the executable that users get, which starts and runs faster where all has to be emulated.
@@ -48,6 +52,10 @@ test-kernels: test-packages kernel-packages build
 	swift build -c release --static-swift-stdlib --product vsoc-client
 	swift build --build-tests
 	@Tests/Kernels/test-kernels.sh .build/debug/vsocfsPackageTests.xctest '$(BIN)' $(KERNELS)
+
+# Virtual machines that take part in a region, with the first of the kernels.
+test-vm: test-packages vm-packages build
+	@Tests/VirtualMachines/test-vm.sh '$(BIN)' '$(firstword $(KERNELS))'
 
 test-tsan: packages test-packages
 	swift test --sanitize=thread --scratch-path .build-tsan
@@ -70,7 +78,8 @@ clean:
 packages: LIST = $(PACKAGES)
 test-packages: LIST = $(TEST_PACKAGES)
 kernel-packages: LIST = $(KERNEL_PACKAGES)
-packages test-packages kernel-packages:
+vm-packages: LIST = $(VM_PACKAGES)
+packages test-packages kernel-packages vm-packages:
 	@missing=; for package in $(LIST); do \
 	  dpkg-query -W -f '$${db:Status-Status}\n' "$$package" 2>&1 | grep -qx installed \
 	    || missing="$$missing $$package"; \
