@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Gets a kernel out of a Debian package, without installing it, and prints the directory that then
-# has it: `vmlinuz`, and in `modules` the modules that the guest loads, in their order.
+# has it: `vmlinuz`, and in `fuse` and `vfio` the modules that a guest loads for either, in their order.
 #
 #   fetch-kernel.sh CACHE PACKAGE
 #
@@ -14,9 +14,6 @@ set -euo pipefail
 script=$(realpath "$0")
 cache=$(realpath "$1")
 package=$2
-
-# The guest's root is its initramfs, so nothing else that Debian builds as modules is needed.
-modules=(fuse)
 
 [[ $package != *.deb ]] || package=$(realpath "$package")
 temporary=$(mktemp -d "$cache/fetch.XXXXXX")
@@ -48,6 +45,24 @@ else
   name=${package}_$version
 fi
 
+# Puts modules of RELEASE, and those that they need, into DIRECTORY.
+get_modules() {
+  local release=$1 directory=$2 number=10 files file target
+  shift 2
+  files=$(modprobe --dirname tree --set-version "$release" --show-depends --all "$@" \
+    | awk '$1 == "insmod" && !seen[$2]++ { print $2 }')
+  for file in $files; do
+    target=$directory/$number-$(basename "$file")
+    case $file in
+      *.gz) gzip -dc "$file" > "${target%.gz}" ;;
+      *.xz) xz -dc "$file" > "${target%.xz}" ;;
+      *.zst) zstd -dc "$file" > "${target%.zst}" ;;
+      *) cp "$file" "$target" ;;
+    esac
+    number=$((number + 1))
+  done
+}
+
 if ! [[ $cache/$name/vmlinuz -nt $script ]]; then
   if [[ $package != *.deb ]]; then
     # Again with new lists: the old ones may name what is no longer there.
@@ -57,32 +72,22 @@ if ! [[ $cache/$name/vmlinuz -nt $script ]]; then
   fi
   dpkg-deb --extract "$package" tree
   rm -f ./*.deb
-  mkdir -p result/modules
+  mkdir -p result/{fuse,vfio}
   if ! mv tree/boot/vmlinuz-* result/vmlinuz 2> /dev/null; then
     echo "$package: there is no kernel in this package" >&2
     exit 1
   fi
   touch result/vmlinuz
   [[ -e tree/lib ]] || ln -s usr/lib tree/lib
-  # A kernel without modules beside it has to have what is needed built in.
+  # A kernel without modules beside it has to have what is needed built in. A guest's root is its
+  # initramfs, so nothing else that Debian builds as modules is needed.
   for directory in tree/lib/modules/*/; do
     [[ -d $directory ]] || continue
     release=$(basename "$directory")
     depmod --basedir tree "$release"
-    modprobe --dirname tree --set-version "$release" --show-depends --all "${modules[@]}" \
-      | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | {
-        number=10
-        while read -r file; do
-          target=result/modules/$number-$(basename "$file")
-          case $file in
-            *.gz) gzip -dc "$file" > "${target%.gz}" ;;
-            *.xz) xz -dc "$file" > "${target%.xz}" ;;
-            *.zst) zstd -dc "$file" > "${target%.zst}" ;;
-            *) cp "$file" "$target" ;;
-          esac
-          number=$((number + 1))
-        done
-      }
+    get_modules "$release" result/fuse fuse
+    # Not every kernel has these.
+    get_modules "$release" result/vfio vfio-pci vfio_iommu_type1 2> /dev/null || :
   done
   rm -rf "${cache:?}/$name"
   mv result "$cache/$name"

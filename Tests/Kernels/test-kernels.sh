@@ -96,7 +96,7 @@ for kernel; do
 
   # The kernel unpacks archive after archive.
   mkdir "$temporary/kernel"
-  cp -r "$here/init" "$directory/modules" "$temporary/kernel"
+  cp -r "$here/init" "$directory/fuse" "$temporary/kernel"
   (
     cat "$temporary/root.cpio"
     cd "$temporary/kernel"
