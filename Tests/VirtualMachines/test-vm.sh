@@ -90,15 +90,17 @@ machine_does() {
   done
 }
 
-# Boots a machine with its ivshmem device at a socket, to run vm-guest with ARGUMENTS.
+# Boots a machine with its ivshmem device at a socket, to run vm-guest with ARGUMENTS. With the DRIVER
+# vfio interrupts come through, for which there has to be an IOMMU.
 boot() {
-  local name=$1 socket=$2 then=$3 arguments=$4
+  local name=$1 socket=$2 driver=$3 then=$4 arguments=$5 machine=(-M pc)
+  [[ $driver != vfio ]] || machine=(-M "q35,kernel-irqchip=split" -device "intel-iommu,intremap=on")
   # Whatever happens in there ends with a restart of the machine, which ends QEMU.
-  local command_line="console=ttyS0 quiet oops=panic panic=-1 mitigations=off"
-  command_line+=" THEN=$then ARGUMENTS=\"$arguments\""
+  local command_line="console=ttyS0 quiet oops=panic panic=-1 mitigations=off intel_iommu=on"
+  command_line+=" DRIVER=$driver THEN=$then ARGUMENTS=\"$arguments\""
   touch "$temporary/$name.output.log"
   start "$name" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
-    -M pc -accel "$accelerator" -cpu "$processor" -m 256 \
+    "${machine[@]}" -accel "$accelerator" -cpu "$processor" -m 256 \
     -kernel "$directory/vmlinuz" -initrd "$temporary/initrd" -append "$command_line" \
     -serial "file:$temporary/$name.console.log" -serial "file:$temporary/$name.output.log" \
     -chardev "socket,path=$socket,id=c" -device ivshmem-doorbell,chardev=c,vectors=1
@@ -120,7 +122,10 @@ read -r accelerator processor < <("$kernels/accelerator.sh")
 gcc -std=c11 -O2 -Wall -Wextra -Werror -static -I "$sources/Sources/CVsocABI/include" \
   -o "$temporary/root/bin/vm-guest" "$sources/docs/examples/vm-guest.c"
 cp "$(command -v busybox)" "$temporary/root/bin"
-cp "$here/init" "$temporary/root"
+cp -r "$here/init" "$directory/vfio" "$temporary/root"
+# Not every kernel has it.
+driver=none
+[[ -z $(ls "$directory/vfio") ]] || driver=vfio
 (
   cd "$temporary/root"
   find . -mindepth 1 | cpio --quiet --create --format=newc --owner=0:0
@@ -132,7 +137,7 @@ within 20 test -e "$region/ivshmem"
 # A machine is the guest end, a script the host end.
 start host "$sources/docs/examples/vm-host.sh" "$region"
 within 20 grep -qx ready "$temporary/host.log"
-boot guest "$region/ivshmem" stay "demo $questions"
+boot guest "$region/ivshmem" "$driver" stay "demo $questions"
 machine_does guest grep -q '^exit ' "$temporary/guest.output.log"
 [[ $(answers guest) == "$squares"$'\nexit 0' ]] || fail 'the guest has other answers'
 [[ $(cat "$temporary/host.log") == $'ready\n'$squares ]] || fail 'the host had other questions'
@@ -149,8 +154,8 @@ within 20 info_has '' 'peers 0'
 end TERM host
 
 # Two machines are the two ends. What the killed one left does not matter to them.
-boot answerer "$region/peer/ivshmem" stay '--answer demo'
-boot asker "$region/ivshmem" go "demo $questions"
+boot answerer "$region/peer/ivshmem" "$driver" stay '--answer demo'
+boot asker "$region/ivshmem" none go "demo $questions"
 machine_does asker has_ended asker
 [[ $(answers asker) == "$squares"$'\nexit 0' ]] || fail 'the asking guest has other answers'
 [[ $(answers answerer) == "$squares" ]] || fail 'the answering guest had other questions'

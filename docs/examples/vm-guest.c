@@ -7,23 +7,27 @@
  *   gcc -std=c11 -static -I Sources/CVsocABI/include -o vm-guest docs/examples/vm-guest.c
  *   ./vm-guest demo 7 12
  *
- * It has no driver, so interrupts don't reach it and it looks at the memory every millisecond. A
- * driver would map BAR2 with memremap(MEMREMAP_WB), enable MSI-X with one vector, and drain in that
- * vector's handler instead; the other end's rings arrive as vector 0, and nothing needs to be
- * acknowledged at the device. (A program in user space has the same with vfio-pci, which
- * hands the vector out as an eventfd, if the guest has an IOMMU. uio_pci_generic does not do: it
- * knows no MSI-X, and this device has no other interrupt.)
+ * Where the device is bound to vfio-pci, which needs an IOMMU in the guest, it waits for the other end's
+ * rings, which are interrupts on vector 0. (uio_pci_generic does not do: it knows no MSI-X, and this
+ * device has no other interrupts.) Where no driver has the device it looks every millisecond instead.
+ * A driver in the guest's kernel would map BAR2 with memremap(MEMREMAP_WB), enable one MSI-X vector
+ * and bus mastering, and drain in the handler of that vector; nothing is to be acknowledged at the
+ * device.
  */
 #define _POSIX_C_SOURCE 200809L
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vfio.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -35,9 +39,12 @@
 #define IVSHMEM_VENDOR 0x1af4
 #define IVSHMEM_DEVICE 0x1110
 
-/* Registers in BAR0, by their index. */
-#define IV_POSITION 2
-#define DOORBELL 3
+/* Registers, as offsets in BAR0, and bits of the PCI configuration space. */
+#define IV_POSITION 8
+#define DOORBELL 12
+#define PCI_COMMAND 4
+#define PCI_COMMAND_MEMORY 2
+#define PCI_COMMAND_MASTER 4
 
 /* The ids under which the ends as such are known; VMs have others. */
 #define GUEST_END 0u
@@ -51,8 +58,11 @@ struct table {
   _Atomic uint32_t *interrupt_signalled;
 };
 
-static volatile uint32_t *registers;
-static char *memory;
+static char *registers; /* BAR0, or NULL: then by way of vfio_device */
+static off_t registers_offset;
+static int vfio_device;
+static int interrupts = -1; /* an eventfd, if there are any */
+static char *memory;        /* BAR2 */
 static uint32_t size, data;
 static struct table outgoing, incoming;
 static uint32_t other_end;
@@ -69,9 +79,40 @@ static void refuse(const char *why) {
 
 static _Atomic uint32_t *word(uint32_t offset) { return (_Atomic uint32_t *)(memory + offset); }
 
-static void rest(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
+static void look_later(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
 
-/* --- The device, by way of sysfs --- */
+/* Returns when the other end has rung, or, without interrupts, when it may have. */
+static void wait_for_ring(void) {
+  uint64_t count;
+  if (interrupts < 0) {
+    look_later();
+  } else if (read(interrupts, &count, sizeof count) < 0) {
+    die("the eventfd of vector 0");
+  }
+}
+
+/* --- The device --- */
+
+static uint32_t read_register(uint32_t offset) {
+  uint32_t value;
+  if (registers != NULL) return *(volatile uint32_t *)(registers + offset);
+  if (pread(vfio_device, &value, sizeof value, registers_offset + offset) < 0) die("BAR0");
+  return value;
+}
+
+static void write_register(uint32_t offset, uint32_t value) {
+  if (registers != NULL) {
+    *(volatile uint32_t *)(registers + offset) = value;
+  } else if (pwrite(vfio_device, &value, sizeof value, registers_offset + offset) < 0) {
+    die("BAR0");
+  }
+}
+
+static void map_memory(int fd, off_t offset, uint64_t length) {
+  size = length > UINT32_MAX ? UINT32_MAX : (uint32_t)length;
+  memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+  if (memory == MAP_FAILED) die("mapping BAR2");
+}
 
 static int open_file(const char *device, const char *name, int flags) {
   char path[sizeof DEVICES + 512];
@@ -90,30 +131,90 @@ static unsigned long long number_in(const char *device, const char *name) {
   return strtoull(text, NULL, 16);
 }
 
-/* A BAR that is smaller than a page may begin anywhere in one: `begin` is where. */
-static void *map(const char *device, const char *name, size_t begin, size_t length) {
-  int fd = open_file(device, name, O_RDWR);
-  char *place = mmap(NULL, begin + length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (place == MAP_FAILED) die(name);
-  close(fd);
-  return place + begin;
+/* What a symbolic link of the device leads to, without the directories; empty if there is none. */
+static const char *link_in(const char *device, const char *name) {
+  static char target[4096];
+  char path[sizeof DEVICES + 512];
+  snprintf(path, sizeof path, DEVICES "/%s/%s", device, name);
+  ssize_t length = readlink(path, target, sizeof target - 1);
+  target[length < 0 ? 0 : length] = 0;
+  char *slash = strrchr(target, '/');
+  return slash == NULL ? target : slash + 1;
 }
 
-static void map_device(const char *device) {
+/* No driver: sysfs has a file for each BAR. */
+static void map_with_sysfs(const char *device) {
   int fd = open_file(device, "enable", O_WRONLY);
   if (write(fd, "1", 1) != 1) die("enabling the device");
   close(fd);
 
-  /* `resource` begins with the address of BAR0. */
+  /* BAR0 is smaller than a page, may begin anywhere in one, and what is mapped is the page. `resource`
+   * begins with its address. */
+  fd = open_file(device, "resource0", O_RDWR);
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  registers = map(device, "resource0", number_in(device, "resource") % page, 256);
+  registers = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (registers == MAP_FAILED) die("mapping BAR0");
+  registers += number_in(device, "resource") % page;
+  close(fd);
+  interrupts = -1;
 
   struct stat bar2;
-  fd = open_file(device, "resource2", O_RDONLY);
+  fd = open_file(device, "resource2", O_RDWR);
   if (fstat(fd, &bar2) < 0) die("resource2");
+  map_memory(fd, 0, (uint64_t)bar2.st_size);
   close(fd);
-  memory = map(device, "resource2", 0, (size_t)bar2.st_size);
-  size = bar2.st_size > UINT32_MAX ? UINT32_MAX : (uint32_t)bar2.st_size;
+}
+
+static struct vfio_region_info vfio_region(uint32_t index) {
+  struct vfio_region_info region = {.argsz = sizeof region, .index = index};
+  if (ioctl(vfio_device, VFIO_DEVICE_GET_REGION_INFO, &region) < 0) die("GET_REGION_INFO");
+  return region;
+}
+
+static void map_with_vfio(const char *device) {
+  char path[64];
+  snprintf(path, sizeof path, "/dev/vfio/%.32s", link_in(device, "iommu_group"));
+  int container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+  if (container < 0) die("/dev/vfio/vfio");
+  int group = open(path, O_RDWR | O_CLOEXEC);
+  if (group < 0) die(path);
+  if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0) die("VFIO_GROUP_SET_CONTAINER");
+  if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU) < 0) die("VFIO_SET_IOMMU");
+  vfio_device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, device);
+  if (vfio_device < 0) die("VFIO_GROUP_GET_DEVICE_FD");
+
+  registers = NULL;
+  registers_offset = (off_t)vfio_region(VFIO_PCI_BAR0_REGION_INDEX).offset;
+  struct vfio_region_info bar2 = vfio_region(VFIO_PCI_BAR2_REGION_INDEX);
+  map_memory(vfio_device, (off_t)bar2.offset, bar2.size);
+
+  /* Vector 0 counts up an eventfd. An interrupt is a write of the device to the bus. */
+  interrupts = eventfd(0, EFD_CLOEXEC);
+  if (interrupts < 0) die("eventfd");
+  union {
+    struct vfio_irq_set set;
+    char bytes[sizeof(struct vfio_irq_set) + sizeof(int)];
+  } vectors = {.set = {.argsz = sizeof vectors,
+                       .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                       .index = VFIO_PCI_MSIX_IRQ_INDEX,
+                       .count = 1}};
+  memcpy(vectors.set.data, &interrupts, sizeof interrupts);
+  if (ioctl(vfio_device, VFIO_DEVICE_SET_IRQS, &vectors) < 0) die("VFIO_DEVICE_SET_IRQS");
+  uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+  off_t place = (off_t)vfio_region(VFIO_PCI_CONFIG_REGION_INDEX).offset + PCI_COMMAND;
+  if (pwrite(vfio_device, &command, sizeof command, place) < 0) die("enabling bus mastering");
+}
+
+static void map_device(const char *device) {
+  const char *driver = link_in(device, "driver");
+  if (strcmp(driver, "vfio-pci") == 0) {
+    map_with_vfio(device);
+  } else if (*driver == 0) {
+    map_with_sysfs(device);
+  } else {
+    fprintf(stderr, "vm-guest: %s: the driver %s has this device\n", device, driver);
+    exit(1);
+  }
 }
 
 /* --- The region, as its header describes it --- */
@@ -164,8 +265,8 @@ static bool is_region(const char *device, const char *name, bool as_host) {
   outgoing = as_host ? host_to_guest : guest_to_host;
   incoming = as_host ? guest_to_host : host_to_guest;
   other_end = as_host ? GUEST_END : HOST_END;
-  fprintf(stderr, "vm-guest: %s is the region %s, and this is peer %u\n", device, name,
-          registers[IV_POSITION]);
+  fprintf(stderr, "vm-guest: %s is the region %s, and this is peer %u %s interrupts\n", device, name,
+          read_register(IV_POSITION), interrupts < 0 ? "without" : "with");
   return true;
 }
 
@@ -189,7 +290,7 @@ static void find_region(const char *name, bool as_host) {
 /* --- The protocol of docs/protocol.md --- */
 
 /* Everybody at the other end: the upper half of the register is the peer, the lower the vector. */
-static void ring(void) { registers[DOORBELL] = other_end << 16 | 0; }
+static void ring(void) { write_register(DOORBELL, other_end << 16 | 0); }
 
 static void interrupt(void) {
   if (atomic_exchange(outgoing.interrupt_signalled, 1) == 0) ring();
@@ -209,11 +310,11 @@ static bool put(uint32_t offset) {
 }
 
 /* Where the table is full the receiver has to come first. It cannot be waited for with a futex, as on a
- * mount: what sysfs maps is the device's memory, in which there are none. */
+ * mount: a device's memory, as it is mapped here, has none. */
 static void post(uint32_t offset) {
   while (!put(offset)) {
     interrupt();
-    rest();
+    look_later();
   }
   interrupt();
 }
@@ -239,6 +340,13 @@ static void drain(void (*take)(uint32_t offset)) {
 
 static bool is_answered;
 
+static void nobody_answers(int signal) {
+  static const char message[] = "vm-guest: nobody answers: does vm-host.sh run for this region?\n";
+  (void)signal;
+  if (write(STDERR_FILENO, message, sizeof message - 1) < 0) _exit(3);
+  _exit(1);
+}
+
 static void take_answer(uint32_t offset) {
   if (offset == data + 4) is_answered = true;
 }
@@ -251,15 +359,17 @@ static void ask(const char *text) {
     fprintf(stderr, "vm-guest: %s: not a number of 32 bits\n", text);
     exit(2);
   }
+  signal(SIGALRM, nobody_answers);
+  alarm(SECONDS_TO_WAIT);
   drain(take_answer);
   is_answered = false;
   atomic_store(word(data), (uint32_t)number);
   post(data);
-  for (int i = 0; !is_answered; i++) {
-    if (i == SECONDS_TO_WAIT * 1000) refuse("nobody answers: does vm-host.sh run for this region?");
-    rest();
+  while (!is_answered) {
+    wait_for_ring();
     drain(take_answer);
   }
+  alarm(0);
   printf("%lu -> %u\n", number, atomic_load(word(data + 4)));
   fflush(stdout);
 }
@@ -286,7 +396,7 @@ int main(int argc, char **argv) {
   if (as_host) {
     while (1) {
       drain(answer);
-      rest();
+      wait_for_ring();
     }
   }
   for (int i = 2; i < argc; i++) ask(argv[i]);
