@@ -163,6 +163,19 @@ import VsocProtocol
     #expect(write.wait() == .success(5))
   }
 
+  @Test func `A machine that drains and rings lets a blocked writer go on`() throws {
+    let machine = try region.attach(.vm, at: .host)
+    defer { region.detach(machine) }
+    let offsets = (0..<5).map { UInt32(0x2000 + 4 * $0) }
+    #expect(try region.post(offsets, from: .guest) == .full(posted: 4))
+    let write = try fixture.park(write: offsets, from: .guest, posted: 4)
+    // It has no futexes to wake.
+    let bell = try #require(region.bell(of: .guest))
+    _ = try fixture.table(from: .guest).drain { _ in }
+    bell.ring()
+    #expect(write.wait() == .success(5))
+  }
+
   private func wakeFutex(_ offset: UInt32) throws {
     _ = unsafe Futex.wakeAll(try fixture.word(offset).address)
   }

@@ -26,6 +26,9 @@ extension RegionState {
       }
     }
     arrive(at: end, isBare: true, memory, &wakes)
+    // Whoever rings here may have taken in what this end has posted. A virtual machine has no other way to
+    // tell: it cannot wake a futex of ours. (Pollers have been told by now, and look at both.)
+    resumeBlockedSenders(to: end.peer, memory, &wakes)
   }
 
   private mutating func arrive(
