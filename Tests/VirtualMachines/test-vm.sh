@@ -31,7 +31,8 @@ declare -A processes=()
 start() {
   local name=$1
   shift
-  "$@" < /dev/null > "$temporary/$name.log" 2>&1 &
+  : > "$temporary/$name.log"
+  "$@" < /dev/null >> "$temporary/$name.log" 2>&1 &
   processes[$name]=$!
 }
 
@@ -99,7 +100,7 @@ boot() {
   # timer can be too late for the check of it.
   local command_line="console=ttyS0 quiet oops=panic panic=-1 mitigations=off no_timer_check"
   command_line+=" intel_iommu=on DRIVER=$driver THEN=$then ARGUMENTS=\"$arguments\""
-  touch "$temporary/$name.output.log"
+  : > "$temporary/$name.output.log"
   start "$name" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
     "${machine[@]}" -accel "$accelerator" -cpu "$processor" -m 256 \
     -kernel "$directory/vmlinuz" -initrd "$temporary/initrd" -append "$command_line" \
@@ -107,10 +108,14 @@ boot() {
     -chardev "socket,path=$socket,id=c" -device ivshmem-doorbell,chardev=c,vectors=1
 }
 
-# What vm-guest said, without what it says of the device.
-answers() { tr -d '\r' < "$temporary/$1.output.log" | grep -v '^vm-guest: .* is the region demo, '; }
+# Whether a log has these lines, beside what vm-guest says of the device.
+has_said() { [[ $(grep -v '^vm-guest: .* is the region demo, ' "$temporary/$1.log") == "$2" ]]; }
 
 info_has() { grep -Eqx "$2" "$region/$1info"; }
+
+# Posts 400 offsets at once, for which there are as many answers; between them may be rings.
+post_many() { seq 8192 8 11384 > "$region/doorbell"; }
+has_read_many() { [[ $(grep -cvx 0x00000000 "$temporary/reader.log") == 400 ]]; }
 
 # The questions: one twice, and one whose square does not fit.
 questions='7 12 12 0 65535 65537'
@@ -132,39 +137,57 @@ driver=none
   find . -mindepth 1 | cpio --quiet --create --format=newc --owner=0:0
 ) > "$temporary/initrd"
 
-start daemon "$vsocfs" -f --region demo:1M "$mount"
-within 20 test -e "$region/ivshmem"
+# Machines at the ends of a region of a mount with passthrough=MODE.
+test_machines() {
+  start daemon "$vsocfs" -f -o "passthrough=$1" --region demo:1M "$mount"
+  within 20 test -e "$region/ivshmem"
 
-# A machine is the guest end, a script the host end.
-start host "$sources/docs/examples/vm-host.sh" "$region"
-within 20 grep -qx ready "$temporary/host.log"
-boot guest "$region/ivshmem" "$driver" stay "demo $questions"
-machine_does guest grep -q '^exit ' "$temporary/guest.output.log"
-[[ $(answers guest) == "$squares"$'\nexit 0' ]] || fail 'the guest has other answers'
-[[ $(cat "$temporary/host.log") == $'ready\n'$squares ]] || fail 'the host had other questions'
+  # A machine is the guest end, a script the host end.
+  start host "$sources/docs/examples/vm-host.sh" "$region"
+  within 20 grep -qx ready "$temporary/host.log"
+  boot guest "$region/ivshmem" "$driver" stay "demo $questions"
+  machine_does guest grep -q '^exit ' "$temporary/guest.output.log"
+  [[ $driver == none ]] || grep -q 'with interrupts' "$temporary/guest.output.log" \
+    || fail 'the guest has no interrupts'
+  has_said guest.output "$squares"$'\nexit 0' || fail 'the guest has other answers'
+  within 20 has_said host $'ready\n'"$squares"
 
-# It is there, and keeps its region and the mount from going.
-info_has '' 'peers 1' || fail 'info does not count the machine'
-info_has '' 'peer vm [0-9]+' || fail 'info does not show the machine'
-info_has 'peer/' 'peers 0' || fail 'info shows somebody at the host end'
-! rmdir "$region" 2> /dev/null || fail 'the region of a machine was removed'
-! umount "$mount" 2> /dev/null || fail 'the mount of a machine was unmounted'
+  # It is there, and keeps its region and the mount from going.
+  info_has '' 'peers 1' || fail 'info does not count the machine'
+  info_has '' 'peer vm [0-9]+' || fail 'info does not show the machine'
+  info_has 'peer/' 'peers 0' || fail 'info shows somebody at the host end'
+  ! rmdir "$region" 2> /dev/null || fail 'the region of a machine was removed'
+  ! umount "$mount" 2> /dev/null || fail 'the mount of a machine was unmounted'
 
-end KILL guest
-within 20 info_has '' 'peers 0'
-end TERM host
+  end KILL guest
+  within 20 info_has '' 'peers 0'
+  end TERM host
 
-# Two machines are the two ends. What the killed one left does not matter to them.
-boot answerer "$region/peer/ivshmem" "$driver" stay '--answer demo'
-boot asker "$region/ivshmem" none go "demo $questions"
-machine_does asker has_ended asker
-[[ $(answers asker) == "$squares"$'\nexit 0' ]] || fail 'the asking guest has other answers'
-[[ $(answers answerer) == "$squares" ]] || fail 'the answering guest had other questions'
-within 20 info_has '' 'peers 0'
-info_has 'peer/' 'peers 1' || fail 'info does not count the answering machine'
-end KILL answerer
-within 20 info_has 'peer/' 'peers 0'
+  # Two machines are the two ends. What the killed one left does not matter to them.
+  boot answerer "$region/peer/ivshmem" "$driver" stay '--answer demo'
+  boot asker "$region/ivshmem" none go "demo $questions"
+  machine_does asker has_ended asker
+  has_said asker.output "$squares"$'\nexit 0' || fail 'the asking guest has other answers'
+  within 20 has_said answerer.output "$squares"
+  within 20 info_has '' 'peers 0'
+  info_has 'peer/' 'peers 1' || fail 'info does not count the answering machine'
 
-within 20 umount "$mount"
-within 20 has_ended daemon
-echo "virtual machines: all ends had their answers in $SECONDS s"
+  # More than the table holds: the writer goes on when the machine has taken some.
+  start reader cat "$region/doorbell"
+  within 20 info_has '' 'doorbell_readers 1'
+  start writer post_many
+  machine_does answerer has_ended writer
+  within 20 has_read_many
+  end TERM reader
+  end KILL answerer
+  within 20 info_has 'peer/' 'peers 0'
+
+  within 20 umount "$mount"
+  within 20 has_ended daemon
+  unset "processes[daemon]"
+}
+
+for mode in auto off; do
+  test_machines "$mode"
+  echo "virtual machines, passthrough=$mode: all ends had their answers, after $SECONDS s"
+done

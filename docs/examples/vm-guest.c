@@ -320,20 +320,26 @@ static void post(uint32_t offset) {
 }
 
 /* Takes in what the other end has posted. A driver would do this when vector 0 interrupts it, and
- * once at the start: a receiver before it may have left something. */
+ * once at the start: a receiver before it may have left something.
+ *
+ * Where the table was full there may be senders that wait for room, in the futexes that there are
+ * none of here. They look when this end rings. */
 static void drain(void (*take)(uint32_t offset)) {
   int passes = 0;
+  uint32_t taken = 0;
   do {
     atomic_exchange(incoming.interrupt_signalled, 0); /* First! */
     for (uint32_t i = 0; i < incoming.count; i++) {
       uint32_t value = atomic_load(&incoming.slots[i]);
       if (value != 0) value = atomic_exchange(&incoming.slots[i], 0);
+      if (value != 0) taken++;
       uint32_t offset = value & ~VSOC_OFFSET_ROUND_TRIP;
       if (offset == 0 || offset % 4 != 0 || (uint64_t)offset + 4 > size) continue;
       take(offset); /* And here a driver would wake who sleeps on this word. */
       if (value & VSOC_OFFSET_ROUND_TRIP) post(offset);
     }
   } while (atomic_load(incoming.interrupt_signalled) != 0 && ++passes < 4);
+  if (taken >= incoming.count) ring();
 }
 
 /* --- Questions and answers: a word for each, one behind the other --- */
