@@ -11,6 +11,8 @@ internal import VsocProtocol
 /// anything; whatever comes from it is its end.
 final class IvshmemConnection: Connection {
   private static let version: Int64 = 0
+  /// No version at all: QEMU ends at it with a message, while it spins at a mere end of the connection.
+  private static let refusal: Int64 = -1
   /// Says that the memory's descriptor comes with it.
   private static let memoryFollows: Int64 = -1
 
@@ -36,17 +38,23 @@ final class IvshmemConnection: Connection {
       bytes: [UInt8](of: number.littleEndian), events: event.map { [$0] } ?? [], memory: memory)
   }
 
+  /// The end of a connection that gets nothing else.
+  private func refused(_ reason: String) -> ConnectionEnd {
+    try? send([Self.message(Self.refusal)])
+    return .refused(reason)
+  }
+
   /// Nothing is sent before all of it can be: an end in the middle of the handshake makes QEMU spin, a
-  /// size that is no power of two ends it.
+  /// size that is no power of two aborts it.
   override func start(_ loop: PeerLoop) throws(ConnectionEnd) {
     let size = region.configuration.geometry.size
     guard !region.isManaged else {
-      throw .refused(
+      throw refused(
         "region \"\(region.name)\" is managed, and no virtual machine can have it (EPERM): attach to one without managed_by"
       )
     }
     guard size & (size - 1) == 0 else {
-      throw .refused(
+      throw refused(
         "region \"\(region.name)\" has \(size) bytes, and a virtual machine can only have a power of two: make another one (truncate its data before anybody has opened it, or give its size in the layout)"
       )
     }
@@ -56,7 +64,7 @@ final class IvshmemConnection: Connection {
       memory = PeerMemory(try loop.memory(region))
       peer = try region.attach(.vm, at: end)
     } catch {
-      throw .refused("region \"\(region.name)\" cannot be given to a virtual machine: \(error)")
+      throw refused("region \"\(region.name)\" cannot be given to a virtual machine: \(error)")
     }
     // The id by which everybody there is rung, then each of them: some guests look for a partner.
     let others = region.peers.filter { $0.kind == .vm && $0.end == end.peer }.map(\.id)
