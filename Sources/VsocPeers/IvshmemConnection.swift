@@ -38,6 +38,11 @@ final class IvshmemConnection: Connection {
       bytes: [UInt8](of: number.littleEndian), events: event.map { [$0] } ?? [], memory: memory)
   }
 
+  /// For one that is not even served.
+  static func refuse(_ socket: borrowing Descriptor) {
+    try? UnixSocket.send(message(refusal).bytes, to: socket)
+  }
+
   /// The end of a connection that gets nothing else.
   private func refused(_ reason: String) -> ConnectionEnd {
     try? send([Self.message(Self.refusal)])

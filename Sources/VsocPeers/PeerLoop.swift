@@ -124,8 +124,8 @@ final class PeerLoop {
         return pause()
       }
       guard let socket else { return }
-      // It is closed, and so told that there is no room.
       guard connections.count < capacity else {
+        if case .door = listener.purpose { IvshmemConnection.refuse(socket) }
         log("there are \(capacity) connections already: another one is refused")
         continue
       }

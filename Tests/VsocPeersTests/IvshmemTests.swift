@@ -168,6 +168,7 @@ import VsocProtocol
 
   // MARK: Refusals
 
+  /// With a version that is none: at a mere end QEMU goes on reading, for ever.
   @Test func `A size that is no power of two, and a managed region, are refused before anything`()
     throws
   {
@@ -177,6 +178,8 @@ import VsocProtocol
     let area = try fixture.engine.create(managed)
     for region in [odd, area] {
       let client = try fixture.connect(.host, of: region)
+      let version = try #require(try client.message())
+      #expect(version.number == -1 && version.descriptor == nil)
       #expect(try client.message() == nil)
     }
     let lines = try fixture.takeLines(2)
@@ -235,6 +238,7 @@ import VsocProtocol
     let clients = try (0..<3).map { _ in try small.connect(.guest) }
     for client in clients { _ = try client.handshake(peers: 1) }
     let refused = try small.connect(.guest)
+    #expect(try refused.message()?.number == -1)
     #expect(try refused.message() == nil)
     #expect(try small.takeLines(1)[0].contains("3 connections"))
     clients[1].close()
