@@ -38,6 +38,23 @@ void barrier(uint32_t count);
 void nap(long microseconds);
 long number(const char *text);
 
+/* What a client waits at and what it rings; a counter is an eventfd. */
+struct bell {
+  int in, out;
+  bool polls;
+  const char *message;
+  size_t length;
+};
+void await_ring(const struct bell *bell);
+/* Two clients ring by turns; a sample is a round trip of side 0. */
+void ring_by_turns(const struct bell *bell, long side, long round_trips);
+/* Rings whenever the client that listens sleeps in its poll again. */
+void ring_for_listener(void (*ring)(void), long samples);
+
+/* A stream socket at `path`. */
+int connect_socket(const char *path);
+int listen_socket(const char *path);
+
 /* Clients by kind; the arguments are those behind SECONDS. */
 int client_touch(int argc, char **argv);
 int client_load(int argc, char **argv);
@@ -56,6 +73,10 @@ int client_crowd(int argc, char **argv);
 int client_claim(int argc, char **argv);
 int client_memfd(int argc, char **argv);
 int client_hold(int argc, char **argv);
+int client_listen(int argc, char **argv);
+int client_ring_eventfd(int argc, char **argv);
+int client_ring_host(int argc, char **argv);
+int client_vm(int argc, char **argv);
 
 /* The minimal FUSE daemon; arguments: LOOP MOUNTPOINT. */
 int baseline_daemon(int argc, char **argv);

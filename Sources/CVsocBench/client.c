@@ -156,6 +156,10 @@ int vsocfs_bench_subcommand(int argc, char **argv) {
       {"claim", client_claim, 6},
       {"memfd", client_memfd, 2},
       {"hold", client_hold, 4},
+      {"listen", client_listen, 2},
+      {"ring-eventfd", client_ring_eventfd, 2},
+      {"ring-host", client_ring_host, 3},
+      {"vm", client_vm, 2},
   };
   if (argc >= 3 && strcmp(argv[1], "launch") == 0) return launch(argv + 2);
   if (argc >= 4 && strcmp(argv[1], "baseline") == 0) return baseline_daemon(argc - 2, argv + 2);

@@ -55,20 +55,13 @@ int client_futex(int argc, char **argv) {
   return 0;
 }
 
-struct bell {
-  int in, out;
-  bool polls;
-  const char *message;
-  size_t length;
-};
-
 static void ring(const struct bell *bell) {
   if (write(bell->out, bell->message, bell->length) != (ssize_t)bell->length) {
     client_fail("write to the doorbell");
   }
 }
 
-static void await_ring(const struct bell *bell) {
+void await_ring(const struct bell *bell) {
   char buffer[64];
   struct pollfd poll_in = {.fd = bell->in, .events = POLLIN};
   if (bell->polls) {
@@ -80,33 +73,38 @@ static void await_ring(const struct bell *bell) {
   if (length <= 0) client_fail("read of the doorbell: %zd", length);
 }
 
-/* IN OUT SIDE poll|read text|counter ROUND-TRIPS; IN and OUT may be the same file. */
+void ring_by_turns(const struct bell *bell, long side, long round_trips) {
+  long rounds = round_trips + WARM_UP;
+  barrier(2);
+  for (long round = 0; round < rounds; round++) {
+    if (side == 1) {
+      await_ring(bell);
+      ring(bell);
+      continue;
+    }
+    uint64_t begin = vsocfs_bench_now();
+    ring(bell);
+    await_ring(bell);
+    uint64_t end = vsocfs_bench_now();
+    if (round >= WARM_UP) vsocfs_bench_record(0, (double)(end - begin));
+  }
+}
+
+/* IN OUT SIDE poll|read text|bare|counter ROUND-TRIPS; IN and OUT may be the same file. */
 int client_ring(int argc, char **argv) {
   (void)argc;
   static const uint64_t one = 1;
   struct bell bell = {.polls = strcmp(argv[3], "poll") == 0};
   bell.in = open_target(argv[0], O_RDWR);
   bell.out = strcmp(argv[0], argv[1]) == 0 ? bell.in : open_target(argv[1], O_RDWR);
-  long side = number(argv[2]), rounds = number(argv[5]) + WARM_UP;
   if (strcmp(argv[4], "counter") == 0) {
     bell.message = (const char *)&one;
     bell.length = sizeof one;
   } else {
-    bell.message = "0x10000\n"; /* WORD_A: a table post and a drain for each ring */
+    /* WORD_A: a table post and a drain for each ring. Bare: a ring and nothing else. */
+    bell.message = strcmp(argv[4], "bare") == 0 ? "0\n" : "0x10000\n";
     bell.length = strlen(bell.message);
   }
-  barrier(2);
-  for (long round = 0; round < rounds; round++) {
-    if (side == 1) {
-      await_ring(&bell);
-      ring(&bell);
-      continue;
-    }
-    uint64_t begin = vsocfs_bench_now();
-    ring(&bell);
-    await_ring(&bell);
-    uint64_t end = vsocfs_bench_now();
-    if (round >= WARM_UP) vsocfs_bench_record(0, (double)(end - begin));
-  }
+  ring_by_turns(&bell, number(argv[2]), number(argv[5]));
   return 0;
 }

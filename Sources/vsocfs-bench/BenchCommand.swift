@@ -11,6 +11,7 @@ private let groups = [
   RowGroup(name: "futex", subject: "ping-pong over two futexes", run: futexRows),
   RowGroup(name: "post", subject: "post to a table from a mapping", run: postRows),
   RowGroup(name: "doorbell", subject: "ping-pong over doorbell", run: doorbellRows),
+  RowGroup(name: "peers", subject: "rings from and to outside the mount", run: peerRows),
   RowGroup(name: "ioctl", subject: "suppressed MAYBE_SEND_INTERRUPT", run: ioctlRows),
   RowGroup(name: "open", subject: "open and close", run: openRows),
   RowGroup(name: "claim", subject: "an area of a managed region", run: claimRows),

@@ -66,7 +66,7 @@ extension Bench {
     try run(clients(doorbells.map { ($0, $0) }, way, "text"), handing: []).samples()
   }
 
-  fileprivate func eventfdPingPong(by way: String) throws(BenchError) -> Samples {
+  func eventfdPingPong(by way: String) throws(BenchError) -> Samples {
     let first = try check("eventfd", vsocfs_bench_eventfd())
     defer { close(first) }
     let second = try check("eventfd", vsocfs_bench_eventfd())
