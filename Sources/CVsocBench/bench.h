@@ -76,6 +76,7 @@ int client_hold(int argc, char **argv);
 int client_listen(int argc, char **argv);
 int client_ring_eventfd(int argc, char **argv);
 int client_ring_host(int argc, char **argv);
+int client_ring_qemu(int argc, char **argv);
 int client_vm(int argc, char **argv);
 
 /* The minimal FUSE daemon; arguments: LOOP MOUNTPOINT. */

@@ -159,6 +159,7 @@ int vsocfs_bench_subcommand(int argc, char **argv) {
       {"listen", client_listen, 2},
       {"ring-eventfd", client_ring_eventfd, 2},
       {"ring-host", client_ring_host, 3},
+      {"ring-qemu", client_ring_qemu, 5},
       {"vm", client_vm, 2},
   };
   if (argc >= 3 && strcmp(argv[1], "launch") == 0) return launch(argv + 2);
