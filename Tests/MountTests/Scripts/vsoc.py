@@ -3,7 +3,10 @@
 
 import fcntl
 import os
+import select
 import struct
+import sys
+import time
 
 TYPE = 0xF5
 MAYBE_SEND_INTERRUPT = TYPE << 8 | 2
@@ -18,6 +21,14 @@ POST = TYPE << 8 | 0x43
 DRAIN = 2 << 30 | 256 << 16 | TYPE << 8 | 0x44
 SIGNAL_INJECT = TYPE << 8 | 0x45
 
+# For what should happen at once: later where the tests say that the machine is slow.
+DEADLINE = 20 * int(os.environ.get("VSOCFS_TEST_SLOWNESS", "1"))
+
+
+def run_case(cases):
+    """Calls the one of the functions in `cases` that the command line names, after the mountpoint."""
+    cases[sys.argv[2]](*sys.argv[3:])
+
 
 def expect(actual, wanted):
     if actual != wanted:
@@ -31,6 +42,32 @@ def expect_error(error, call, *arguments):
         expect(os.strerror(caught.errno), os.strerror(error))
     else:
         raise AssertionError(f"{result!r}, not {os.strerror(error)}")
+
+
+def eventually(what, condition):
+    """Looks again and again: for what no descriptor tells of."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(0.001)
+
+
+def is_readable(fd, seconds=0.0):
+    """Whether it becomes readable within that time."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def wait_readable(fd):
+    if not is_readable(fd, DEADLINE):
+        raise TimeoutError("nobody rings")
+
+
+def descriptors(process):
+    """How many it has open."""
+    return len(os.listdir(f"/proc/{process}/fd"))
 
 
 def describe(fd):
@@ -56,3 +93,10 @@ def facts(path):
     """The `key value` lines of an info file."""
     with open(path, encoding="utf-8") as lines:
         return dict(line.rstrip("\n").split(" ", 1) for line in lines)
+
+
+def peers(path):
+    """The peers that an info file names, such as ("vm", 2)."""
+    with open(path, encoding="utf-8") as lines:
+        words = [line.split() for line in lines]
+    return sorted((kind, int(number)) for key, kind, number in (w for w in words if w[0] == "peer"))
