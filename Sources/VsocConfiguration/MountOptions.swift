@@ -112,7 +112,7 @@ struct MountOptions: Hashable, Sendable {
     "fsname", "subtype",
   ]
 
-  private static let unsupported: Set<String> = ["host_socket", "dev_links"]
+  private static let unsupported: Set<String> = ["dev_links"]
 
   private static let switches: Set<String> = [
     "dirsync", "allow_other", "noallow_other", "default_permissions",

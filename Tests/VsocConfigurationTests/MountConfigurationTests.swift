@@ -92,7 +92,6 @@ private func configuration(
       ("layout=", "-o layout: needs a value"), ("region", "-o region: needs a value"),
       ("store", "-o store: needs a value"), ("store=", "-o store: needs a value"),
       ("store=/a,store=/b", "-o store: there can be only one store"),
-      ("host_socket=/x", "-o host_socket: not supported yet"),
       ("dev_links", "-o dev_links: not supported yet"),
       ("passthrough=yes", #"-o passthrough: "yes" is none of auto, on, off"#),
       ("subtype=x", "-o subtype: cannot be chosen: the type is always fuse.vsocfs"),
