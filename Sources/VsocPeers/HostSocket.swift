@@ -49,8 +49,9 @@ package final class HostSocket: Sendable {
   /// Removes the file, unless it is another one by now.
   package func remove() {
     var found = stat()
-    guard unsafe lstat(path, &found) == 0, found.st_ino == file.st_ino,
-      found.st_dev == file.st_dev, found.st_ctim.tv_nsec == file.st_ctim.tv_nsec
+    // The number of the inode alone may be another file's by now.
+    guard unsafe lstat(path, &found) == 0, found.st_mode & S_IFMT == S_IFSOCK,
+      found.st_ino == file.st_ino, found.st_dev == file.st_dev
     else { return }
     _ = unsafe unlink(path)
   }
