@@ -144,6 +144,26 @@ private func configuration(
     #expect(error?.description == "--region " + message)
   }
 
+  @Test func `where host clients connect`() throws {
+    func path(_ options: [String], _ argument: String?) throws(ConfigurationError) -> String? {
+      try MountConfiguration(
+        MountRequest(mountpoint: "/m", options: options, hostSocket: argument), uid: 0, gid: 0
+      ).hostSocket
+    }
+    #expect(try path([], nil) == nil)
+    #expect(try path(["ro,host_socket=/run/a=b"], nil) == "/run/a=b")
+    #expect(try path([], "a/../b") == "a/../b")
+    for (options, argument, message) in [
+      (["host_socket=/a"], "/a", "--host-socket: there can be only one host socket"),
+      ([], "", "--host-socket: needs a value"),
+      (["host_socket="], nil, "-o host_socket: needs a value"),
+      (["host_socket=/a,host_socket=/b"], nil, "-o host_socket: there can be only one host socket"),
+    ] as [([String], String?, String)] {
+      let error = #expect(throws: ConfigurationError.self) { try path(options, argument) }
+      #expect(error?.description == message)
+    }
+  }
+
   @Test func `where the store is`() throws {
     func store(_ options: [String], _ argument: String?) throws(ConfigurationError) -> String? {
       try MountConfiguration(
