@@ -7,7 +7,6 @@ places its BARs, and reads and writes them. Nothing of the guest runs (-S).
 
 import base64
 import ctypes
-import os
 import shutil
 import signal
 import socket
