@@ -180,23 +180,5 @@ extension MountTests {
         for client in clients { #expect(try client.reply(within: 30_000) == "800") }
       }
     }
-
-    /// Measures CPU time over a while in which nothing happens: here the time itself is what is
-    /// waited for.
-    private func expectIdle(
-      _ mount: MountedDaemon, milliseconds: Int, sourceLocation: SourceLocation = #_sourceLocation
-    ) throws {
-      // What came before may still be settling: releases run a moment later.
-      var last = Proc.cpuTime(of: mount.pid)
-      try eventually("the daemon is idle", within: 5000) {
-        mt_sleep(50)
-        defer { last = Proc.cpuTime(of: mount.pid) }
-        return Proc.cpuTime(of: mount.pid) - last < 1
-      }
-      let before = Proc.cpuTime(of: mount.pid)
-      mt_sleep(Int32(milliseconds))
-      let spent = Proc.cpuTime(of: mount.pid) - before
-      #expect(spent <= 10, "CPU ms of the idle daemon", sourceLocation: sourceLocation)
-    }
   }
 }

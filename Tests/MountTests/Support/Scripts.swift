@@ -30,12 +30,18 @@ extension MountedDaemon {
     _ name: String, _ arguments: String..., within milliseconds: Int = 30_000,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
-    let process = try ChildProcess(
-      "/usr/bin/env",
-      ["python3", "-X", "faulthandler", Programs.script(name), mountpoint] + arguments)
+    let process = try startPython(name, arguments)
     process.closeInput()
     let output = try process.rest(within: milliseconds)
     #expect(try process.wait() == 0, "\(name): \(output)", sourceLocation: sourceLocation)
+  }
+
+  /// Starts one that the test goes on with.
+  func startPython(_ name: String, _ arguments: [String]) throws -> ChildProcess {
+    try ChildProcess(
+      "/usr/bin/env",
+      ["python3", "-X", "faulthandler", Programs.script(name), mountpoint] + arguments,
+      environment: ["VSOCFS_TEST_SLOWNESS": "\(Deadline.slowness)"])
   }
 }
 
