@@ -5,11 +5,13 @@ BIN := .build/release
 
 # Needs a Swift 6.3 toolchain and Debian 12; everything else is installed where it is missing.
 PACKAGES := fuse3 libfuse3-dev pkg-config
-# The tests compile C clients, also for 32 bits, run Python ones, and show where a stuck daemon is.
-TEST_PACKAGES := gcc g++ gdb gcc-multilib g++-multilib libc6-dev libc6-dev-i386 python3
+# The tests compile C clients, also for 32 bits, run Python ones, with the atomic operations of C, and
+# virtual machines, and show where a stuck daemon is.
+TEST_PACKAGES := gcc g++ gdb gcc-multilib g++-multilib libc6-dev libc6-dev-i386 python3 libatomic1 \
+  qemu-system-x86
 
 # Other kernels are unpacked from their packages and booted in virtual machines.
-KERNEL_PACKAGES := qemu-system-x86 cpio kmod
+KERNEL_PACKAGES := cpio kmod
 KERNELS ?= linux-image-amd64
 
 # What virtual machines have that are ends of a region.

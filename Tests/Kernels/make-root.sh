@@ -21,7 +21,7 @@ sources=$(realpath "$(dirname "$0")/../..")
 # What the tests run, and what Tests/Kernels/init does; each comes with what it depends on.
 packages=(
   dash coreutils diffutils findutils grep sed util-linux mount kmod base-passwd passwd
-  fuse3 python3 gcc gcc-multilib libc6-dev libc6-dev-i386 gdb
+  fuse3 python3 libatomic1 gcc gcc-multilib libc6-dev libc6-dev-i386 gdb
 )
 # Of those neither documentation nor Perl, nor what only sanitizers, link-time optimization, static
 # linking and 32-bit pointers in 64-bit code need: a third of it all.
