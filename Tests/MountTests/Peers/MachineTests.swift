@@ -22,6 +22,13 @@ extension MountTests {
       try withMount { mount in try mount.python("machines.py", "waiters") }
     }
 
+    /// Several rings in a row, each of which the machine there has taken before anybody else looks.
+    @Test func `the mount hears a ring that a machine was faster to take`() throws {
+      try withMount { mount in
+        try mount.python("machines.py", "bursts", "\(2000 / Deadline.slowness)", within: 60_000)
+      }
+    }
+
     @Test func `an id is gone before it comes again`() throws {
       try withMount { mount in try mount.python("machines.py", "ids") }
     }
