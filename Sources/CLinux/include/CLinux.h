@@ -33,22 +33,9 @@ int vsocfs_epoll_add(int epoll, int fd, uint64_t token);
 /* Waits without a timeout; stores up to `capacity` tokens. */
 int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity);
 
-/*
- * Watching eventfds that others read, without reading them (watch.c). epoll(7) looks at a descriptor again
- * before it tells of it, and says nothing of an event that somebody has read meanwhile, also with EPOLLET.
- * A poll of io_uring(7) that goes on (IORING_POLL_ADD_MULTI) tells what it was woken with. Needs Linux 5.13.
- * All calls from one thread.
- */
-struct vsocfs_watch;
-int vsocfs_watch_create(struct vsocfs_watch **watch);
-void vsocfs_watch_destroy(struct vsocfs_watch *watch);
-int vsocfs_watch_add(struct vsocfs_watch *watch, int event, uint64_t token);
-int vsocfs_watch_remove(struct vsocfs_watch *watch, uint64_t token);
-/* The tokens of events that were rung since: how many. `ended`: it is to be added again. */
-int vsocfs_watch_wait(struct vsocfs_watch *watch, uint64_t *tokens, _Bool *ended, int capacity);
-
-/* Without it: each event of readability and of writability (EPOLLET), which an eventfd nearly always has.
- * A ring is told, whoever has read it; so is the reading. */
+/* Each event of readability and of writability (EPOLLET). epoll(7) looks again before it tells of an event,
+ * and says nothing of one that somebody has read by then; an eventfd is nearly always writable, so that a
+ * ring is told whoever has read it. So is the reading. */
 int vsocfs_epoll_add_edges(int epoll, int fd, uint64_t token);
 int vsocfs_epoll_remove(int epoll, int fd);
 

@@ -5,59 +5,66 @@ internal import SystemPackage
 internal import VsocProtocol
 
 /// Hears the bells of all regions, in a thread of its own, `vsoc-bells`, which starts with the first one.
+///
+/// No ring is missed, also if a peer has read it by then. That it has may be taken for another ring: the
+/// two cannot be told apart without reading oneself.
 final class BellWatch: Sendable {
   private struct State: ~Copyable {
-    var thread: Control?
-    var commands: [Command] = []
-    var bells: [UInt64: (region: Region, end: End)] = [:]
-    var lastToken = BellWatch.controlToken
+    var shared: Shared?
+    var bells: [UInt64: Bell] = [:]
+    var lastToken: UInt64 = Token.stop
     var isStopped = false
   }
 
-  private enum Command: Sendable {
-    /// Done when `heard` is signalled: what is rung from then on is heard.
-    case add(UInt64, SharedEvent, heard: Heard)
-    case remove(UInt64)
+  private struct Bell {
+    let region: Region
+    let end: End
+    /// Signalled at the first report, which every event gives when it is added.
+    var added: Added?
   }
 
-  private final class Heard: Sendable {
+  private final class Added: Sendable {
     let semaphore: Semaphore
     init() throws(Errno) { semaphore = try Semaphore() }
   }
 
-  /// How the thread is told that there are commands.
-  private typealias Control = SharedEvent
+  private enum Token { static let stop: UInt64 = 0 }
 
-  private static let controlToken: UInt64 = 0
+  private final class Shared: Sendable {
+    let epoll: Epoll
+    let stop: EventDescriptor
+
+    init() throws(Errno) {
+      epoll = try Epoll()
+      stop = try EventDescriptor()
+      try epoll.add(stop.descriptor, token: Token.stop)
+    }
+  }
 
   private let state = Lock(State())
 
-  /// Has the region look whenever one of its bells is rung, from the return of this call on.
+  /// Has the region look whenever one of its bells is rung, which nobody can before this returns.
   func add(_ bells: Bells, of region: Region) throws(Errno) {
     for end in End.allCases {
-      let heard = try Heard()
+      let added = try Added()
       try state.withLock { state throws(Errno) in
         guard !state.isStopped else { throw .operationNotSupportedByDevice }
-        let thread: Control
-        if let started = state.thread { thread = started } else { thread = try start() }
-        state.thread = thread
+        let shared: Shared
+        if let started = state.shared { shared = started } else { shared = try start() }
+        state.shared = shared
         state.lastToken += 1
-        state.bells[state.lastToken] = (region, end)
-        state.commands.append(.add(state.lastToken, bells[end], heard: heard))
-        thread.ring()
+        try shared.epoll.addEdges(of: bells[end].descriptor, token: state.lastToken)
+        state.bells[state.lastToken] = Bell(region: region, end: end, added: added)
       }
-      heard.semaphore.wait()
+      added.semaphore.wait()
     }
   }
 
   /// The region is gone.
-  func forget(_ region: Region) {
+  func forget(_ bells: Bells, of region: Region) {
     state.withLock { state in
-      for (token, bell) in state.bells where bell.region === region {
-        state.bells.removeValue(forKey: token)
-        state.commands.append(.remove(token))
-      }
-      state.thread?.ring()
+      for end in End.allCases { state.shared?.epoll.remove(bells[end].descriptor) }
+      state.bells = state.bells.filter { $0.value.region !== region }
     }
   }
 
@@ -65,54 +72,32 @@ final class BellWatch: Sendable {
   func stop() {
     state.withLock { state in
       state.isStopped = true
+      for bell in state.bells.values { bell.added?.semaphore.signal() }
       state.bells.removeAll()
-      state.thread?.ring()
+      state.shared.take()?.stop.signal()
     }
   }
 
-  private func start() throws(Errno) -> Control {
-    let control = try SharedEvent()
+  private func start() throws(Errno) -> Shared {
+    let shared = try Shared()
     try Thread.start(name: "vsoc-bells", stackSize: 256 << 10) { [self] in
-      do throws(Errno) {
-        let watch = try RingWatch()
-        try watch.add(control, token: Self.controlToken)
-        // What was asked for before the watch was there.
-        control.ring()
-        while try carryOut(watch) {
-          let tokens = try watch.wait()
-          let rung = state.withLock { state in tokens.compactMap { state.bells[$0] } }
-          for (region, end) in rung { region.hearBell(of: end) }
-        }
-      } catch {
-        state.withLock { $0.isStopped = true }
-      }
-      // Nobody is to wait for a thread that has gone.
-      for command in takeCommands() {
-        if case .add(_, _, let heard) = command { heard.semaphore.signal() }
+      while let tokens = try? shared.epoll.wait(), !tokens.contains(Token.stop) {
+        for bell in take(tokens) { bell.region.hearBell(of: bell.end) }
       }
     }
-    return control
+    return shared
   }
 
-  private func takeCommands() -> [Command] {
+  /// Those that were rung.
+  private func take(_ tokens: [UInt64]) -> [Bell] {
     state.withLock { state in
-      let commands = state.commands
-      state.commands = []
-      return commands
-    }
-  }
-
-  /// False at the end.
-  private func carryOut(_ watch: RingWatch) throws(Errno) -> Bool {
-    for command in takeCommands() {
-      switch command {
-      case .add(let token, let event, let heard):
-        defer { heard.semaphore.signal() }
-        try watch.add(event, token: token)
-      case .remove(let token):
-        watch.remove(token: token)
+      tokens.compactMap { token in
+        guard let bell = state.bells[token] else { return nil }
+        guard let added = bell.added else { return bell }
+        added.semaphore.signal()
+        state.bells[token]?.added = nil
+        return nil
       }
     }
-    return state.withLock { !$0.isStopped }
   }
 }

@@ -40,7 +40,7 @@ package final class Peer: Sendable {
 /// The eventfds of a region that has, or had, peers: one for each direction.
 ///
 /// A bell is rung by everybody who rings its end, also by peers among one another, without the daemon.
-/// The daemon hears each ring by the edge of readability, and leaves it to the one peer that reads it. So
+/// The daemon hears each ring (`BellWatch`), and leaves it to the one peer that reads it. So
 /// every ring, whatever its source, gets to everybody by the same way, and none is taken for another:
 /// whatever was rung before an edge is looked at after it.
 struct Bells {

@@ -77,7 +77,7 @@ extension Region {
 
   /// Lets the bells go.
   func forgetBells() {
-    if state.withLock({ $0.bells.take() }) != nil { bellWatch.forget(self) }
+    if let bells = state.withLock({ $0.bells.take() }) { bellWatch.forget(bells, of: self) }
   }
 }
 
