@@ -53,12 +53,6 @@ int vsocfs_copy(int from, int64_t from_offset, int to, int64_t to_offset, int64_
   return 0;
 }
 
-int vsocfs_write_back(int fd) {
-  return or_errno(sync_file_range(fd, 0, 0,
-                                  SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                                      SYNC_FILE_RANGE_WAIT_AFTER));
-}
-
 int vsocfs_punch_hole(int fd, int64_t offset, int64_t length) {
   return or_errno(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length));
 }

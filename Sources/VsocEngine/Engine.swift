@@ -64,6 +64,10 @@ package final class Engine: Sendable {
   package func unmapAll() {
     storage.close()
     for region in regions { region.unmap() }
+    // What a connection that is aborted has not written back is lost.
+    for region in regions where region.currentFile != nil && !region.isManaged {
+      try? storage.mapping.synchronize(region.index)
+    }
   }
 
   // MARK: Regions

@@ -198,9 +198,6 @@ int vsocfs_has_no_writers(int fd);
 int vsocfs_next_data(int fd, int64_t *start, int64_t *end);
 /* Copies a part of a file into another one (sendfile(2)), whose position this changes. */
 int vsocfs_copy(int from, int64_t from_offset, int to, int64_t to_offset, int64_t length);
-/* Has all pages of a file written back that were changed, and waits for it: without asking the file system
- * to do anything else (sync_file_range(2)). */
-int vsocfs_write_back(int fd);
 /* fallocate(2): the flags are not in the module. */
 int vsocfs_punch_hole(int fd, int64_t offset, int64_t length);
 

@@ -49,9 +49,6 @@ extension Descriptor {
     }
   }
 
-  /// Has all changed pages written back, and waits for that: the file system is asked for nothing else.
-  package func writeBack() throws(Errno) { try check { vsocfs_write_back(raw) } }
-
   /// Gives the room of a range back: zeros are read there afterwards (fallocate(2)).
   package func punchHole(in range: Range<UInt64>) throws(Errno) {
     try check { vsocfs_punch_hole(raw, Int64(range.lowerBound), Int64(range.count)) }

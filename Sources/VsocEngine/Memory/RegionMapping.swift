@@ -22,10 +22,18 @@ package protocol RegionMapping: Sendable {
   ///
   /// - Parameter place: what the handle was opened with (`AreaHandle.place`).
   func openArea(at place: UInt64) throws(Errno) -> Descriptor?
+
+  /// Waits until everything that was stored by such a descriptor, or by a mapping, is in the file.
+  func synchronize(_ area: borrowing Descriptor) throws(Errno)
+
+  /// The same for a region's memory.
+  func synchronize(_ region: UInt32) throws(Errno)
 }
 
 extension RegionMapping {
   package func openArea(at place: UInt64) throws(Errno) -> Descriptor? { nil }
+  package func synchronize(_ area: borrowing Descriptor) throws(Errno) {}
+  package func synchronize(_ region: UInt32) throws(Errno) {}
 }
 
 /// The file itself is the memory, for everybody who maps it.

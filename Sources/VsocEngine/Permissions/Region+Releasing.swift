@@ -143,7 +143,7 @@ extension Region {
     let begin = UInt64(permission.beginOffset)
     let (own, memory) = (try seal(), try sealedMemory())
     // What only the kernel has. It has nothing any more if the connection was aborted.
-    if holding.way != nil { try? holding.way!.writeBack() }
+    if holding.way != nil { try? storage.mapping.synchronize(holding.way!) }
     try ownerWords.withLock { _ throws(Errno) in
       try own.withWriter { writer throws(Errno) in
         // From file to file: each page of the region's is new, and would be a fault of a mapping.

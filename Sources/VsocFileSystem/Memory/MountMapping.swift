@@ -46,5 +46,11 @@ final class MountMapping: PageCacheMapping {
     place == AreaHandle.noPlace ? nil : try own.open(.area(place))
   }
 
+  func synchronize(_ area: borrowing Descriptor) throws(Errno) { try own.synchronize(area) }
+
+  func synchronize(_ region: UInt32) throws(Errno) {
+    try own.synchronize(try own.open(.region(region)))
+  }
+
   func isOpening(_ thread: Int32) -> Bool { own.isOpening(thread) }
 }

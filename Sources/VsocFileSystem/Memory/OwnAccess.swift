@@ -47,6 +47,12 @@ final class OwnAccess: Sendable {
     }
   }
 
+  /// Waits until all that was stored has been written back (fsync(2)): before Linux 6.16 nothing else
+  /// waits for the kernel's copies of pages that are under way.
+  func synchronize(_ file: borrowing Descriptor) throws(Errno) {
+    try asOwn { () throws(Errno) in try file.synchronize() }
+  }
+
   /// Binds a socket to a node of the tree. If that can be, it does not keep the mount in use before
   /// somebody has connected.
   func bindSocket(to node: UInt64) throws(Errno) -> BoundSocket {
