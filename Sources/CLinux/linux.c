@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -136,6 +139,17 @@ int vsocfs_thread_start(void *(*body)(void *), void *argument, size_t stack_size
 }
 
 void vsocfs_thread_name(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+void vsocfs_reserve_heap(void) {
+  enum { RESERVE = 32 << 20 };
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_MMAP_THRESHOLD, RESERVE);
+  mallopt(M_TOP_PAD, RESERVE);
+  /* Its pages are got at the first use only. */
+  void *volatile reserve = malloc(RESERVE / 2);
+  free(reserve);
+}
 
 int vsocfs_open_place(const char *directory) {
   return or_errno(open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC));

@@ -87,6 +87,11 @@ int vsocfs_block_shutdown_signals(void);
  * opened so. */
 int vsocfs_open_place(const char *directory);
 
+/* Lets malloc(3) have memory at hand, for all threads that are started later, and keep what it has: so that
+ * it hardly ever asks the kernel, for which the address space must not be locked. mallopt(3) is not in the
+ * module. */
+void vsocfs_reserve_heap(void);
+
 /* gettid(2), as FUSE requests name their callers. */
 int vsocfs_thread_id(void);
 

@@ -52,11 +52,17 @@ final class ListeningPool: Sendable {
     case end
   }
 
-  private let state = Lock(State())
+  /// So many can be queued without memory that would have to be got first.
+  private static let preallocated = 16_384
+
+  private let state: Lock<State>
   private let wakeups: Semaphore
 
   init(_ wakeups: consuming Semaphore) {
     self.wakeups = wakeups
+    var state = State()
+    state.queue.reserveCapacity(Self.preallocated)
+    self.state = Lock(state)
   }
 
   /// What a thread that has nothing to do goes on with; sleeps until there is something.

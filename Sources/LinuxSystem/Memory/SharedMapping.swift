@@ -31,6 +31,11 @@ package final class SharedMapping: @unchecked Sendable {
 }
 
 extension SharedMapping {
+  /// Waits until what was stored is in the file (msync(2)).
+  package func synchronize() throws(Errno) {
+    guard unsafe msync(base, size, MS_SYNC) == 0 else { throw Errno(rawValue: errno) }
+  }
+
   /// Maps a part of another file in place of what was mapped in `range`, or this file's own part again
   /// (mmap(2) MAP_FIXED): at no moment is nothing there.
   ///

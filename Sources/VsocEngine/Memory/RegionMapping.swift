@@ -28,12 +28,16 @@ package protocol RegionMapping: Sendable {
 
   /// The same for a region's memory.
   func synchronize(_ region: UInt32) throws(Errno)
+
+  /// The same for a mapping that is about to be undone, which waits for it with the address space locked.
+  func synchronize(_ mapping: SharedMapping) throws(Errno)
 }
 
 extension RegionMapping {
   package func openArea(at place: UInt64) throws(Errno) -> Descriptor? { nil }
   package func synchronize(_ area: borrowing Descriptor) throws(Errno) {}
   package func synchronize(_ region: UInt32) throws(Errno) {}
+  package func synchronize(_ mapping: SharedMapping) throws(Errno) {}
 }
 
 /// The file itself is the memory, for everybody who maps it.

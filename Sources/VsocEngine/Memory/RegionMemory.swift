@@ -22,6 +22,9 @@ package final class RegionMemory: Sendable {
     hostToGuest = SignalTable(window: window, geometry: geometry.hostToGuest)
   }
 
+  /// To be called before it is let go.
+  func synchronize(by way: any RegionMapping) { try? way.synchronize(mapping) }
+
   /// Shows another file in place of an area: the one that its holder has, or the region's own again.
   ///
   /// - Parameter offset: where the area begins in that file.

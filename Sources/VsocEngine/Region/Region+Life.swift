@@ -76,8 +76,7 @@ extension Region {
       guard life.withLock({ $0.users == 0 }) else { return nil }
       return state.memory.take()
     }
-    // Threads that slept on words of it keep it mapped until they look.
-    if memory != nil { watcher.collect() }
+    letGo(memory)
   }
 
   // MARK: The file and the mapping
@@ -172,8 +171,12 @@ extension Region {
   }
 
   /// Lets the mapping go, whoever may still want it.
-  func unmap() {
-    let memory = state.withLock { $0.memory.take() }
-    if memory != nil { watcher.collect() }
+  func unmap() { letGo(state.withLock { $0.memory.take() }) }
+
+  private func letGo(_ memory: RegionMemory?) {
+    guard let memory else { return }
+    memory.synchronize(by: mapping)
+    // Threads that slept on words of it keep it mapped until they look.
+    watcher.collect()
   }
 }

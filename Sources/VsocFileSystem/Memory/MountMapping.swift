@@ -52,5 +52,7 @@ final class MountMapping: PageCacheMapping {
     try own.synchronize(try own.open(.region(region)))
   }
 
+  func synchronize(_ mapping: SharedMapping) throws(Errno) { try own.synchronize(mapping) }
+
   func isOpening(_ thread: Int32) -> Bool { own.isOpening(thread) }
 }

@@ -53,6 +53,10 @@ final class OwnAccess: Sendable {
     try asOwn { () throws(Errno) in try file.synchronize() }
   }
 
+  func synchronize(_ mapping: SharedMapping) throws(Errno) {
+    try asOwn { () throws(Errno) in try mapping.synchronize() }
+  }
+
   /// Binds a socket to a node of the tree. If that can be, it does not keep the mount in use before
   /// somebody has connected.
   func bindSocket(to node: UInt64) throws(Errno) -> BoundSocket {
