@@ -265,6 +265,35 @@ import VsocProtocol
     fixture.region.close(reader)
   }
 
+  /// With the first machine rings begin to go by way of the bells.
+  @Test func `No ring is lost while the first machine comes`() throws {
+    for round in 0..<200 {
+      let region = try fixture.engine.create(PeerFixture.configuration("first\(round)"))
+      let reader = region.openDoorbell(.host)
+      let rings = ThreadCall {
+        for offset in stride(from: UInt32(0x2000), to: 0x2100, by: 4) {
+          while try region.post([offset], from: .guest) != .posted { _ = sched_yield() }
+        }
+        try region.sendInterrupt(from: .guest)
+      }
+      let peer = try region.attach(.vm, at: .guest)
+      var seen: Set<UInt32> = []
+      while seen.count < 64 {
+        let outcome = Monitor([UInt32]?.none)
+        let read = DoorbellRead(reader, capacity: 256) { result in
+          outcome.withLock { $0 = (try? result.get()) ?? [] }
+        }
+        read.register()
+        read.begin()
+        seen.formUnion(
+          try #require(outcome.wait(until: .after(seconds: 20), for: { $0 })).filter { $0 != 0 })
+      }
+      try rings.wait()
+      region.detach(peer)
+      region.close(reader)
+    }
+  }
+
   @Test func `A region with a machine is in use`() throws {
     let client = try fixture.connect(.host)
     _ = try client.handshake(peers: 1)

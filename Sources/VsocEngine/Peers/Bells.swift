@@ -46,9 +46,6 @@ package final class Peer: Sendable {
 struct Bells {
   let guest: SharedEvent
   let host: SharedEvent
-  /// The peer of each end that has the bell itself.
-  var guestOwner: UInt16?
-  var hostOwner: UInt16?
   var peers: [Peer] = []
   private var lastID = Bells.reserved
 

@@ -20,9 +20,8 @@ extension Region {
         guard let id = bells.nextID() else { throw .tooManyOpenFiles }
         let peer: Peer
         // One that could read what is meant for others as well is given a bell of its own.
-        if kind == .vm, bells.owner(of: end) == nil {
+        if kind == .vm, !bells.peers.contains(where: { $0.event === bells[end] }) {
           peer = Peer(kind, id: id, end: end, event: bells[end])
-          bells.setOwner(id, of: end)
         } else {
           peer = Peer(kind, id: id, end: end, event: try SharedEvent())
         }
@@ -38,10 +37,7 @@ extension Region {
 
   /// The peer is gone, and all who were told of it have been told that.
   package func detach(_ peer: Peer) {
-    state.withLock { state in
-      state.bells?.peers.removeAll { $0 === peer }
-      if state.bells?.owner(of: peer.end) == peer.id { state.bells?.setOwner(nil, of: peer.end) }
-    }
+    state.withLock { $0.bells?.peers.removeAll { $0 === peer } }
     endUse()
   }
 
@@ -54,17 +50,10 @@ extension Region {
   private func ensureBells() throws(Errno) {
     guard state.withLock({ $0.bells == nil }) else { return }
     let new = try Bells()
-    let isFirst = state.withLock { state in
-      guard state.bells == nil else { return false }
-      state.bells = new
-      return true
-    }
-    guard isFirst else { return }
-    do throws(Errno) {
-      try bellWatch.add(new, of: self)
-    } catch {
-      state.withLock { $0.bells = nil }
-      throw error
+    // Before anybody rings them: what is rung until a bell is heard would be lost.
+    try bellWatch.add(new, of: self)
+    state.withLock { state in
+      if state.bells == nil { state.bells = new }
     }
   }
 
@@ -78,13 +67,5 @@ extension Region {
   /// Lets the bells go.
   func forgetBells() {
     if let bells = state.withLock({ $0.bells.take() }) { bellWatch.forget(bells, of: self) }
-  }
-}
-
-extension Bells {
-  func owner(of end: End) -> UInt16? { end == .guest ? guestOwner : hostOwner }
-
-  mutating func setOwner(_ id: UInt16?, of end: End) {
-    if end == .guest { guestOwner = id } else { hostOwner = id }
   }
 }

@@ -21,7 +21,7 @@ extension RegionState {
   /// The bell of `end` was rung: for whom and with what is not known.
   mutating func hear(_ end: End, _ memory: RegionMemory, _ wakes: inout Wakes) {
     if let bells {
-      for peer in bells.peers where peer.end == end && peer.id != bells.owner(of: end) {
+      for peer in bells.peers where peer.end == end && peer.event !== bells[end] {
         wakes.events.append(peer.event)
       }
     }
