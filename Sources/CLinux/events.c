@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "CLinux.h"
+#include "result.h"
 
 enum { CALLS = 128 };
 
@@ -41,9 +42,9 @@ int vsocfs_ring(uint64_t ringer, int readable, int event) {
 
 int vsocfs_epoll_add_edges(int epoll, int fd, uint64_t token) {
   struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u64 = token};
-  return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+  return or_errno(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
 }
 
 int vsocfs_epoll_remove(int epoll, int fd) {
-  return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0;
+  return or_errno(epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL));
 }

@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #include "CLinux.h"
-
-static int or_errno(long result) { return result < 0 ? -errno : (int)result; }
+#include "result.h"
 
 int vsocfs_reopen(int fd, _Bool writable) {
   char path[32];

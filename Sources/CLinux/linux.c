@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include "CLinux.h"
+#include "result.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,8 +32,6 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
-
-static int or_errno(long result) { return result < 0 ? -errno : (int)result; }
 
 int vsocfs_memfd_create(const char *name) {
   int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
@@ -81,11 +80,6 @@ int vsocfs_signalfd_for_shutdown(void) {
 }
 
 int vsocfs_epoll_create(void) { return or_errno(epoll_create1(EPOLL_CLOEXEC)); }
-
-int vsocfs_epoll_add(int epoll, int fd, uint64_t token) {
-  struct epoll_event event = {.events = EPOLLIN, .data.u64 = token};
-  return or_errno(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
-}
 
 int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity) {
   struct epoll_event events[16];

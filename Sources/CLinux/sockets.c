@@ -11,12 +11,11 @@
 #include <unistd.h>
 
 #include "CLinux.h"
+#include "result.h"
 
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
 #endif
-
-static int or_errno(long result) { return result < 0 ? -errno : (int)result; }
 
 static int address_of(const char *path, struct sockaddr_un *address) {
   memset(address, 0, sizeof *address);

@@ -16,6 +16,10 @@ final class PeerLoop {
   /// to be had: a second.
   private static let interval: UInt64 = 1_000_000_000
 
+  private static var nextInterval: MonotonicInstant {
+    MonotonicInstant(nanoseconds: MonotonicInstant.now.nanoseconds + interval)
+  }
+
   let engine: Engine
   private let memoryOf: PeerServer.MemorySource
   private let log: @Sendable (String) -> Void
@@ -54,8 +58,7 @@ final class PeerLoop {
 
   /// Listens for those who come to an end of a region, for a while from now on.
   func openDoor(_ door: Door) {
-    let deadline = MonotonicInstant(
-      nanoseconds: MonotonicInstant.now.nanoseconds + Self.interval)
+    let deadline = Self.nextInterval
     if let listener = listeners.values.first(where: { $0.isDoor(to: door.region, door.end) }) {
       listener.deadline = deadline
     } else {
@@ -79,14 +82,12 @@ final class PeerLoop {
     let token = nextToken()
     listeners[token] = listener
     guard !isPaused else { return }
-    try? epoll.watch(listener.socket, token: token, forWriting: false, again: false)
+    try? epoll.add(listener.socket, token: token)
   }
 
   private func setTimer() {
     let next = listeners.values.compactMap(\.deadline).min()
-    let pause =
-      isPaused
-      ? MonotonicInstant(nanoseconds: MonotonicInstant.now.nanoseconds + Self.interval) : nil
+    let pause = isPaused ? Self.nextInterval : nil
     timer.set([next, pause].compactMap { $0 }.min())
   }
 
@@ -110,7 +111,7 @@ final class PeerLoop {
   private func resume() {
     isPaused = false
     for (token, listener) in listeners {
-      try? epoll.watch(listener.socket, token: token, forWriting: false, again: false)
+      try? epoll.add(listener.socket, token: token)
     }
   }
 
@@ -146,8 +147,7 @@ final class PeerLoop {
   private func begin(_ connection: Connection) {
     connections[connection.token] = connection
     do throws(Errno) {
-      try epoll.watch(
-        connection.socket, token: connection.token, forWriting: false, again: false)
+      try epoll.add(connection.socket, token: connection.token)
     } catch {
       return end(connection, .gone)
     }

@@ -28,8 +28,6 @@ int vsocfs_timerfd_monotonic(void);
 int vsocfs_timerfd_set(int fd, int64_t seconds, int64_t nanoseconds);
 int vsocfs_signalfd_for_shutdown(void);
 int vsocfs_epoll_create(void);
-/* Level-triggered readability of `fd`, reported as `token`. */
-int vsocfs_epoll_add(int epoll, int fd, uint64_t token);
 /* Waits without a timeout; stores up to `capacity` tokens. */
 int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity);
 

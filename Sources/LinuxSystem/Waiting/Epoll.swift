@@ -12,8 +12,7 @@ package struct Epoll: ~Copyable, Sendable {
   }
 
   package func add(_ fd: borrowing Descriptor, token: UInt64) throws(Errno) {
-    let (epoll, raw) = (descriptor.raw, fd.raw)
-    try check { vsocfs_epoll_add(epoll, raw, token) }
+    try watch(fd, token: token, forWriting: false, again: false)
   }
 
   /// Reports each time that an eventfd is written to, whether anybody reads it or not; and when it is
