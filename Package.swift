@@ -59,14 +59,15 @@ let package = Package(
 
     // Owners of descriptors, mappings, threads; the libfuse3 wrapper.
     swiftTarget("LinuxSystem", ["CLinux", system]),
-    swiftTarget("FuseSession", ["CFuse3", "CFuseIO", "CLinux", "LinuxSystem", system]),
+    swiftTarget("FuseSession", ["CFuse3", "CFuseIO", "CLinux", "LinuxSystem", system, logging]),
+    swiftTarget("DaemonLog", ["LinuxSystem", logging]),
 
     // The protocols on raw memory, and the engine that waits and wakes.
     swiftTarget("VsocProtocol", ["CVsocABI"]),
-    swiftTarget("VsocEngine", ["VsocProtocol", "LinuxSystem", system]),
+    swiftTarget("VsocEngine", ["VsocProtocol", "LinuxSystem", system, logging]),
 
     // Participants outside the mount: virtual machines, host clients.
-    swiftTarget("VsocPeers", ["VsocEngine", "VsocProtocol", "LinuxSystem", system]),
+    swiftTarget("VsocPeers", ["VsocEngine", "VsocProtocol", "LinuxSystem", system, logging]),
 
     // The tree, the layout file, the daemon.
     swiftTarget("VsocConfiguration", ["VsocProtocol", "VsocEngine", system]),
@@ -77,12 +78,13 @@ let package = Package(
       "VsocFileSystem",
       [
         "VsocConfiguration", "VsocStore", "VsocPeers", "VsocEngine", "VsocProtocol", "FuseSession",
-        "LinuxSystem", "CLinux", "CVsocABI", system, logging,
+        "DaemonLog", "LinuxSystem", "CLinux", "CVsocABI", system, logging,
       ]),
     .executableTarget(
       name: "vsocfs",
       dependencies: [
-        "VsocFileSystem", "VsocConfiguration", "VsocEngine", "FuseSession", "LinuxSystem",
+        "VsocFileSystem", "VsocConfiguration", "VsocEngine", "FuseSession", "DaemonLog",
+        "LinuxSystem",
         "CLinux", argumentParser, system, logging,
       ],
       swiftSettings: swiftSettings),
@@ -97,7 +99,7 @@ let package = Package(
     // Tests, and what several of them use.
     .target(
       name: "TestSupport",
-      dependencies: ["VsocProtocol", "LinuxSystem", "CLinux", "CMountTesting", system],
+      dependencies: ["VsocProtocol", "LinuxSystem", "CLinux", "CMountTesting", system, logging],
       path: "Tests/TestSupport", swiftSettings: swiftSettings),
     testTarget(
       "VsocProtocolTests",
@@ -105,10 +107,15 @@ let package = Package(
     testTarget(
       "VsocEngineTests", ["VsocEngine", "VsocProtocol", "LinuxSystem", "TestSupport", system]),
     testTarget(
+      "DaemonLogTests", ["DaemonLog", "LinuxSystem", "TestSupport", "CMountTesting", logging]),
+    testTarget(
       "LinuxSystemTests", ["LinuxSystem", "CLinux", "TestSupport", system]),
     testTarget(
       "FuseSessionTests",
-      ["FuseSession", "CFuseIO", "LinuxSystem", "CLinux", "TestSupport", "CMountTesting", system]),
+      [
+        "FuseSession", "CFuseIO", "LinuxSystem", "CLinux", "TestSupport", "CMountTesting", system,
+        logging,
+      ]),
     testTarget(
       "VsocPeersTests",
       [
@@ -119,8 +126,8 @@ let package = Package(
     testTarget(
       "VsocFileSystemTests",
       [
-        "VsocFileSystem", "VsocConfiguration", "VsocEngine", "VsocProtocol", "LinuxSystem",
-        "CVsocABI", "TestSupport", system,
+        "VsocFileSystem", "VsocConfiguration", "VsocEngine", "VsocProtocol", "DaemonLog",
+        "LinuxSystem", "CVsocABI", "TestSupport", system, logging,
       ]),
     testTarget(
       "VsocConfigurationTests",

@@ -22,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
@@ -220,6 +221,11 @@ int vsocfs_detach_standard_streams(void) {
   return 0;
 }
 
+_Bool vsocfs_standard_error_is(uint64_t device, uint64_t inode) {
+  struct stat status;
+  return fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
 int vsocfs_socket_pair(int ends[2]) {
   return or_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
 }
@@ -287,7 +293,7 @@ int vsocfs_receive_numbered(int socket, int32_t *number, int *fd) {
   return n > 0;
 }
 
-int vsocfs_send_datagram(const char *path, const char *text) {
+int vsocfs_send_datagram(const char *path, const char *text, _Bool waits) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   size_t length = strlen(path);
   if (length == 0 || length >= sizeof address.sun_path) return -EINVAL;
@@ -295,8 +301,9 @@ int vsocfs_send_datagram(const char *path, const char *text) {
   if (path[0] == '@') address.sun_path[0] = 0;
   int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
-  ssize_t sent = sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address,
-                        offsetof(struct sockaddr_un, sun_path) + length);
+  ssize_t sent =
+      sendto(fd, text, strlen(text), MSG_NOSIGNAL | (waits ? 0 : MSG_DONTWAIT),
+             (struct sockaddr *)&address, offsetof(struct sockaddr_un, sun_path) + length);
   int result = sent < 0 ? -errno : 0;
   close(fd);
   return result;

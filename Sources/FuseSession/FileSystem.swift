@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import Logging
+
 /// What a session asks of a file system. Called by several threads at once; a request may be
 /// answered then or later, by any thread.
 package protocol FileSystem: AnyObject, Sendable {
@@ -51,7 +53,7 @@ package protocol FileSystem: AnyObject, Sendable {
   /// libfuse held: nothing may be answered from here.
   func interrupted(_ token: UInt64)
   /// Something went wrong that has no caller to be told.
-  func log(_ message: String)
+  var logger: Logger { get }
 }
 
 /// The flags of open(2), as far as they matter to a file system.

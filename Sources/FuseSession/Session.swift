@@ -5,6 +5,7 @@ internal import CFuseIO
 internal import CLinux
 internal import Glibc
 internal import LinuxSystem
+internal import Logging
 package import SystemPackage
 
 /// A connection to the kernel, or to a test that plays it, and the threads that serve it.
@@ -155,7 +156,7 @@ package final class Session: @unchecked Sendable {
     do {
       try place.end(isAlive: { !isDead })
     } catch {
-      fileSystem.log("cannot unmount: \(error)")
+      fileSystem.logger.error("cannot unmount: \(error)")
     }
     return isDead && !pool.isEmpty
   }
@@ -167,7 +168,7 @@ package final class Session: @unchecked Sendable {
   }
 
   func droppedRequest() {
-    fileSystem.log("a request was dropped without an answer")
+    fileSystem.logger.error("a request was dropped without an answer")
   }
 }
 

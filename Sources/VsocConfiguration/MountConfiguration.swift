@@ -59,6 +59,9 @@ package struct MountConfiguration: Hashable, Sendable {
   package var isReadOnly: Bool
   /// For libfuse's `-o`, each escaped as libfuse wants it.
   package var libfuseOptions: [String]
+  /// Whether each region's `data` has a symbolic link in /dev.
+  package var hasDeviceLinks: Bool
+  package var logLevel: LogLevel
   package var isForeground: Bool
   package var isDebug: Bool
 
@@ -133,6 +136,8 @@ package struct MountConfiguration: Hashable, Sendable {
     ]
     if allowOther { libfuseOptions.append("allow_other") }
     libfuseOptions += options.genericForLibfuse
+    hasDeviceLinks = options.hasDeviceLinks
+    logLevel = options.logLevel ?? (request.isDebug ? .debug : .notice)
     isForeground = request.isForeground
     isDebug = request.isDebug
   }

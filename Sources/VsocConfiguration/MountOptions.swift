@@ -10,6 +10,11 @@ package enum PassthroughMode: String, Hashable, Sendable {
   case off
 }
 
+/// The least important lines of the log that are wanted (`log_level=`).
+package enum LogLevel: String, Hashable, Sendable, CaseIterable {
+  case error, warning, notice, info, debug
+}
+
 /// What `-o` lists say, as fstab would have it. Where an option is given twice, the last counts.
 struct MountOptions: Hashable, Sendable {
   var layout: String?
@@ -26,6 +31,9 @@ struct MountOptions: Hashable, Sendable {
   /// Nil: what is usual for the user who mounts.
   var allowOther: Bool?
   var sourceName: String?
+  var hasDeviceLinks = false
+  /// Nil: what is usual.
+  var logLevel: LogLevel?
   /// Generic mount options other than the ones above, each once and without its opposite.
   private(set) var generic: [String] = []
 
@@ -44,7 +52,6 @@ struct MountOptions: Hashable, Sendable {
 
   private mutating func add(name: String, value: String?) throws(ValueProblem) {
     if Self.isIgnored(name) { return }
-    if Self.unsupported.contains(name) { throw ValueProblem("not supported yet") }
     guard !Self.valued.contains(name) else {
       guard let value, !value.isEmpty else { throw ValueProblem("needs a value") }
       return try set(name, to: value)
@@ -57,6 +64,7 @@ struct MountOptions: Hashable, Sendable {
     switch name {
     case "allow_other": allowOther = true
     case "noallow_other": allowOther = false
+    case "dev_links": hasDeviceLinks = true
     // The modes of the tree always decide.
     case "default_permissions": break
     default:
@@ -89,6 +97,12 @@ struct MountOptions: Hashable, Sendable {
         throw ValueProblem("\(quoted(value)) is none of auto, on, off")
       }
       passthrough = mode
+    case "log_level":
+      guard let level = LogLevel(rawValue: value) else {
+        let names = LogLevel.allCases.map(\.rawValue).joined(separator: ", ")
+        throw ValueProblem("\(quoted(value)) is none of \(names)")
+      }
+      logLevel = level
     default:
       throw ValueProblem("cannot be chosen: the type is always fuse.vsocfs")
     }
@@ -108,14 +122,11 @@ struct MountOptions: Hashable, Sendable {
 
   private static let valued: Set<String> = [
     "layout", "store", "host_socket", "region", "size", "region_size", "uid", "gid", "mode",
-    "passthrough",
-    "fsname", "subtype",
+    "passthrough", "log_level", "fsname", "subtype",
   ]
 
-  private static let unsupported: Set<String> = ["dev_links"]
-
   private static let switches: Set<String> = [
-    "dirsync", "allow_other", "noallow_other", "default_permissions",
+    "dirsync", "allow_other", "noallow_other", "default_permissions", "dev_links",
   ]
 
   private static let opposites: [String: String] = {

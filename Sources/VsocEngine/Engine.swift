@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+package import Logging
 package import SystemPackage
 package import VsocProtocol
 
@@ -28,10 +29,10 @@ package final class Engine: Sendable {
   package var parking: Parking { machinery.parking }
   package var counters: Counters { machinery.counters }
 
-  /// - Parameter log: told of what has no caller to be told, in a line.
+  /// - Parameter log: told of what has no caller to be told.
   package init(
     sizeCap: UInt64? = nil, storage: RegionStorage = RegionStorage(),
-    log: @escaping @Sendable (String) -> Void = { _ in }
+    log: Logger = .silent
   ) throws(Errno) {
     self.sizeCap = sizeCap
     self.storage = storage
@@ -40,7 +41,6 @@ package final class Engine: Sendable {
     machinery = Machinery(
       parking: parking, counters: Counters(), watcher: FutexWatcher(), writers: WriterWatch(),
       bells: BellWatch(), log: log)
-    try timers.start { parking.abandon(token: $0, .timedOut) }
   }
 
   /// Ends every wait with `.gone` and lets the threads and the readers go. Nothing may wait

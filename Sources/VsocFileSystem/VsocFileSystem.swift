@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import DaemonLog
 package import FuseSession
 internal import Glibc
 internal import LinuxSystem
+package import Logging
 internal import Synchronization
 internal import SystemPackage
 package import VsocConfiguration
@@ -25,12 +27,15 @@ package final class VsocFileSystem: FileSystem {
   let areaNodes = AreaNodes()
   /// Nil if it is not mounted.
   let own = Lock<OwnAccess?>(nil)
+  /// Nil if there are none.
+  let links: DeviceLinks?
   /// Nil if nobody can connect.
   let sockets = Lock<(any SocketBinding)?>(nil)
   private let hasComplained = Atomic(false)
   private let currentMode = Lock(MemoryMode.served)
   private let interrupts: InterruptQueue
-  private let logLine: @Sendable (String) -> Void
+  let log: DaemonLog
+  package let logger: Logger
   /// The text of `.vsocfs/layout` for the regions there are.
   let layoutText: @Sendable ([RegionConfiguration]) -> String
   /// Makes owner and mode of the root directory last as long as the regions.
@@ -42,8 +47,8 @@ package final class VsocFileSystem: FileSystem {
   package init(
     engine: Engine, root: RootAccess, defaultGeometry: RegionGeometry, version: String,
     interrupts: InterruptQueue, layoutText: @escaping @Sendable ([RegionConfiguration]) -> String,
-    keepRoot: @escaping @Sendable (RootAccess) throws -> Void,
-    log: @escaping @Sendable (String) -> Void
+    keepRoot: @escaping @Sendable (RootAccess) throws -> Void, links: DeviceLinks? = nil,
+    log: DaemonLog
   ) {
     self.engine = engine
     self.version = version
@@ -53,7 +58,9 @@ package final class VsocFileSystem: FileSystem {
     self.keepRoot = keepRoot
     owner = RootAccess(uid: root.uid, gid: root.gid, mode: 0)
     rootAccess = Lock(root)
-    logLine = log
+    self.links = links
+    self.log = log
+    logger = log.logger
     mountTime = Int64(time(nil))
   }
 
@@ -92,10 +99,6 @@ package final class VsocFileSystem: FileSystem {
     interrupts.add(token)
   }
 
-  package func log(_ message: String) {
-    logLine(message)
-  }
-
   /// The handle of a managed region that a thread names by one of its descriptors.
   ///
   /// - Throws: EPERM: it is none, or the thread may not be looked at.
@@ -115,7 +118,7 @@ package final class VsocFileSystem: FileSystem {
   /// Says so in the log, once.
   func cannotLook(at thread: OtherThread) -> Errno {
     if !hasComplained.exchange(true, ordering: .relaxed) {
-      log(
+      logger.warning(
         "a permission was asked for by way of a manager's descriptor, but the daemon may not look at the caller (thread \(thread.id)): that needs CAP_SYS_PTRACE, or the caller to be of the daemon's user"
       )
     }

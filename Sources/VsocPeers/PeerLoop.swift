@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import Logging
 internal import SystemPackage
 internal import VsocEngine
 internal import VsocProtocol
@@ -22,7 +23,7 @@ final class PeerLoop {
 
   let engine: Engine
   private let memoryOf: PeerServer.MemorySource
-  private let log: @Sendable (String) -> Void
+  private let log: Logger
   private let epoll: Epoll
   private let timer: TimerDescriptor
   private var lastToken: UInt64 = Token.timer
@@ -34,7 +35,7 @@ final class PeerLoop {
 
   init(
     engine: Engine, memory: @escaping PeerServer.MemorySource, capacity: Int,
-    commands: borrowing Descriptor, log: @escaping @Sendable (String) -> Void
+    commands: borrowing Descriptor, log: Logger
   ) throws(Errno) {
     self.engine = engine
     memoryOf = memory
@@ -67,7 +68,7 @@ final class PeerLoop {
         guard let socket = bound.take() else { return }
         add(Listener(socket, .door(door.region, door.end, bound.pin), until: deadline))
       } catch {
-        log("nobody can connect to region \"\(door.region.name)\": \(error)")
+        log.error("nobody can connect to region \"\(door.region.name)\": \(error)")
       }
     }
     setTimer()
@@ -121,13 +122,13 @@ final class PeerLoop {
       do throws(Errno) {
         socket = try UnixSocket.accept(listener.socket)
       } catch {
-        log("a connection cannot be accepted: \(error)")
+        log.error("a connection cannot be accepted: \(error)")
         return pause()
       }
       guard let socket else { return }
       guard connections.count < capacity else {
         if case .door = listener.purpose { IvshmemConnection.refuse(socket) }
-        log("there are \(capacity) connections already: another one is refused")
+        log.warning("there are \(capacity) connections already: another one is refused")
         continue
       }
       let token = nextToken()
@@ -166,11 +167,16 @@ final class PeerLoop {
     }
     if !wasPeer, let peer = connection.peer {
       byRegion[peer.region.index, default: []].append(connection)
+      log.info("\(Self.described(peer.peer, in: peer.region)) has come")
     }
     guard connection.hasOutgoing != connection.isWaitingForRoom else { return }
     connection.isWaitingForRoom = connection.hasOutgoing
     try? epoll.watch(
       connection.socket, token: connection.token, forWriting: connection.hasOutgoing, again: true)
+  }
+
+  private static func described(_ peer: Peer, in region: Region) -> String {
+    "\(peer.kind.name) \(peer.id) at the \(peer.end) end of region \"\(region.name)\""
   }
 
   /// Tells all other peers of a region of one.
@@ -185,7 +191,7 @@ final class PeerLoop {
   private func end(_ connection: Connection, _ reason: ConnectionEnd) {
     guard connections.removeValue(forKey: connection.token) != nil else { return }
     epoll.remove(connection.socket)
-    if case .refused(let line) = reason { log(line) }
+    if case .refused(let line) = reason { log.warning("\(line)") }
     if let (region, peer) = connection.peer {
       if let index = byRegion[region.index]?.firstIndex(where: { $0 === connection }) {
         byRegion[region.index]?.remove(at: index)
@@ -196,6 +202,7 @@ final class PeerLoop {
         }
       }
       region.detach(peer)
+      log.info("\(Self.described(peer, in: region)) has gone")
     }
     if isPaused {
       resume()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LinuxSystem
+package import Logging
 package import SystemPackage
 package import VsocEngine
 internal import VsocProtocol
@@ -37,10 +38,10 @@ package final class PeerServer: Sendable {
   ///
   /// - Parameters:
   ///   - capacity: of connections.
-  ///   - log: told of what has no caller to be told, in a line.
+  ///   - log: told of what has no caller to be told.
   package init(
     engine: Engine, capacity: Int, memory: @escaping MemorySource,
-    log: @escaping @Sendable (String) -> Void
+    log: Logger
   ) throws(Errno) {
     event = try EventDescriptor()
     end = try Semaphore()

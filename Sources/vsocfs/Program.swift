@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ArgumentParser
+internal import DaemonLog
 internal import Glibc
 internal import LinuxSystem
+internal import Logging
 internal import VsocConfiguration
 internal import VsocFileSystem
 
@@ -48,14 +50,19 @@ enum Program {
     _ request: MountRequest, ready: consuming Descriptor
   ) throws {
     let configuration = try configuration(for: request)
+    // Until it is ready there is somebody who waits for it and reads what it says.
+    let log = DaemonLog(.standardError, level: configuration.logLevel.level)
     var ready: Descriptor? = consume ready
-    try serve(configuration) {
+    try serve(configuration, log: log) {
+      log.destination = .systemLog
       if let descriptor = ready.take() { DetachedProcess.announceReady(on: descriptor) }
     }
   }
 
   private static func serveInForeground(_ request: MountRequest) throws {
-    try serve(try configuration(for: request)) { ServiceManager.notify("READY=1") }
+    let configuration = try configuration(for: request)
+    let log = DaemonLog(.foreground, level: configuration.logLevel.level)
+    try serve(configuration, log: log) { ServiceManager.notify("READY=1") }
     ServiceManager.notify("STOPPING=1")
   }
 
@@ -82,7 +89,18 @@ enum Program {
 
   /// One line on stderr, in one piece.
   private static func complain(_ message: String) {
-    let line = "vsocfs: \(message)\n"
-    _ = unsafe line.withCString { unsafe write(STDERR_FILENO, $0, strlen($0)) }
+    StandardStreams.writeError("vsocfs: \(message)\n")
+  }
+}
+
+extension LogLevel {
+  fileprivate var level: Logger.Level {
+    switch self {
+    case .error: .error
+    case .warning: .warning
+    case .notice: .notice
+    case .info: .info
+    case .debug: .debug
+    }
   }
 }

@@ -64,7 +64,7 @@ import Testing
     let rooms = try SharedRooms(1, for: session)
     #expect(throws: Errno.noSuchFileOrDirectory) {
       _ = try ConnectionGuard(
-        mountPoint: "/nonexistent", session: session, rooms: rooms, log: { _ in })
+        mountPoint: "/nonexistent", session: session, rooms: rooms, log: CollectedLog().logger)
     }
   }
 }

@@ -69,10 +69,10 @@ import Testing
   @Test func `A request that is dropped is answered with EIO and logged`() throws {
     #expect(throws: Errno.ioError) { try wire.makeDirectory("x") }
     #expect(throws: Errno.ioError) { try wire.makeDirectory("y") }
-    #expect(fileSystem.seen.withLock { $0.log.count } == 2)
+    #expect(fileSystem.log.lines.withLock { $0.count } == 2)
     // An answered one is not.
     _ = try wire.lookup("z")
-    #expect(fileSystem.seen.withLock { $0.log.count } == 2)
+    #expect(fileSystem.log.lines.withLock { $0.count } == 2)
     close()
   }
 

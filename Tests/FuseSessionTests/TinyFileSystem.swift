@@ -2,6 +2,7 @@
 
 import FuseSession
 import LinuxSystem
+import Logging
 import SystemPackage
 import TestSupport
 
@@ -11,7 +12,6 @@ final class TinyFileSystem: FileSystem {
     var names: [String] = []
     var forgotten: [UInt64: UInt64] = [:]
     var interrupts: [UInt64] = []
-    var log: [String] = []
     var pollHandles: [PollHandle] = []
     var commands: [ControlCommand] = []
     /// The handles with which each was called, in order.
@@ -210,9 +210,8 @@ final class TinyFileSystem: FileSystem {
     seen.withLock { $0.interrupts.append(token) }
   }
 
-  func log(_ message: String) {
-    seen.withLock { $0.log.append(message) }
-  }
+  let log = CollectedLog()
+  var logger: Logger { log.logger }
 }
 
 /// Keeps a request for the test to answer.

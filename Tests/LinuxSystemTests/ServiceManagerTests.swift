@@ -10,6 +10,6 @@ import Testing
       "", "/nonexistent/socket", "@vsocfs-no-such-socket", String(repeating: "a", count: 108),
     ])
   func unreachable(path: String) {
-    #expect(unsafe vsocfs_send_datagram(path, "READY=1") < 0)
+    #expect(unsafe vsocfs_send_datagram(path, "READY=1", true) < 0)
   }
 }

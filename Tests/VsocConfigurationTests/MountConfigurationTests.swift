@@ -92,7 +92,12 @@ private func configuration(
       ("layout=", "-o layout: needs a value"), ("region", "-o region: needs a value"),
       ("store", "-o store: needs a value"), ("store=", "-o store: needs a value"),
       ("store=/a,store=/b", "-o store: there can be only one store"),
-      ("dev_links", "-o dev_links: not supported yet"),
+      ("dev_links=yes", "-o dev_links: takes no value"),
+      ("log_level", "-o log_level: needs a value"),
+      (
+        "log_level=loud",
+        #"-o log_level: "loud" is none of error, warning, notice, info, debug"#
+      ),
       ("passthrough=yes", #"-o passthrough: "yes" is none of auto, on, off"#),
       ("subtype=x", "-o subtype: cannot be chosen: the type is always fuse.vsocfs"),
       ("size=1X", #"-o size: "1X" is not a size (bytes, or a number with K, M or G)"#),

@@ -19,10 +19,10 @@ final class PeerFixture: Sendable {
   let region: Region
   let server: PeerServer
   private let directory: String
-  private let lines = Monitor([String]())
+  private let log = CollectedLog()
 
   init(capacity: Int = 1024) throws {
-    let lines = lines
+    let log = log
     engine = try Engine()
     region = try engine.create(Self.configuration("demo"))
     var template = Array("/tmp/vsocfs-peers-XXXXXX".utf8CString)
@@ -33,7 +33,7 @@ final class PeerFixture: Sendable {
       memory: { region throws(Errno) in
         try region.seal().descriptor.reopen(forWriting: true)
       },
-      log: { line in lines.withLock { $0.append(line) } })
+      log: log.logger)
   }
 
   deinit {
@@ -56,7 +56,7 @@ final class PeerFixture: Sendable {
 
   /// Takes the lines of the log when there are so many.
   func takeLines(_ count: Int) throws -> [String] {
-    let found = lines.wait(until: .after(seconds: 20)) { lines -> [String]? in
+    let found = log.lines.wait(until: .after(seconds: 20)) { lines -> [String]? in
       guard lines.count >= count else { return nil }
       defer { lines = [] }
       return lines

@@ -98,6 +98,21 @@ int vsocfs_thread_id(void);
  * CAP_SYS_RESOURCE). 0 or -errno. */
 int vsocfs_become_io_flusher(void);
 
+/* capset(2), prctl(PR_CAPBSET_DROP): there is no libc wrapper, or the constants are not in the module.
+ * Leaves this thread, and those that it will start, and programs that they run, no capabilities but those of
+ * `kept` (1 << number) that it has: all other threads must be started later. 0 or -errno. */
+int vsocfs_keep_capabilities(uint64_t kept);
+/* The capabilities that are in effect. */
+uint64_t vsocfs_capabilities(void);
+/* prctl(2) PR_SET_NO_NEW_PRIVS. */
+int vsocfs_refuse_new_privileges(void);
+/* CAP_* of <linux/capability.h>. */
+enum vsocfs_capability {
+  VSOCFS_CAP_DAC_OVERRIDE = 1,
+  VSOCFS_CAP_SYS_PTRACE = 19,
+  VSOCFS_CAP_SYS_ADMIN = 21,
+};
+
 /* flock(2), exclusive, without waiting: a struct has its name in Swift. */
 int vsocfs_lock_file(int fd);
 /* pidfd_open(2): glibc 2.35 has no wrapper. */
@@ -120,6 +135,8 @@ int vsocfs_wait_for_exit(int pid);
  * 0 or -errno. */
 int vsocfs_open_standard_streams(void);
 int vsocfs_detach_standard_streams(void);
+/* Whether standard error is the file of this device and inode ("device:inode"): a struct has its name in Swift. */
+_Bool vsocfs_standard_error_is(uint64_t device, uint64_t inode);
 
 /* A connected pair of UNIX sockets, close-on-exec: not in the module. */
 int vsocfs_socket_pair(int ends[2]);
@@ -136,8 +153,9 @@ int vsocfs_send_numbered(int socket, int32_t number, int fd);
 int vsocfs_receive_numbered(int socket, int32_t *number, int *fd);
 
 /* Sends one datagram to the UNIX socket `path`; a leading '@' means the abstract name space.
- * sockaddr_un is a tuple of 108 in Swift. 0 or -errno. */
-int vsocfs_send_datagram(const char *path, const char *text);
+ * sockaddr_un is a tuple of 108 in Swift. Without `waits` a socket that is full is -EAGAIN. 0 or
+ * -errno. */
+int vsocfs_send_datagram(const char *path, const char *text, _Bool waits);
 
 /*
  * The end of a process as another one sees it (lifeline.c): a robust mutex in shared memory, held by a

@@ -4,6 +4,7 @@ internal import CFuseIO
 internal import CLinux
 internal import Glibc
 internal import LinuxSystem
+package import Logging
 package import SystemPackage
 
 /// A small process that ends the FUSE connection of this one, should this one die.
@@ -34,7 +35,7 @@ package struct ConnectionGuard: ~Copyable, Sendable {
   ///   - log: told when the guard cannot do all that it is there for.
   package init(
     mountPoint: String, session: Session, rooms: SharedRooms,
-    log: @escaping @Sendable (String) -> Void
+    log: Logger
   ) throws(Errno) {
     let device = try check { unsafe vsocfs_mounted_device(mountPoint) }
     try check { vsocfs_refuse_core_dumps() }
@@ -102,12 +103,12 @@ package struct ConnectionGuard: ~Copyable, Sendable {
 package final class GuardedDescriptors: DescriptorKeeper {
   private let socket: Descriptor
   private let process: Int32
-  private let log: @Sendable (String) -> Void
+  private let log: Logger
   /// As long as the guard has a copy of everything.
   private let isComplete = Lock(true)
 
   init(
-    _ socket: consuming Descriptor, of process: Int32, _ log: @escaping @Sendable (String) -> Void
+    _ socket: consuming Descriptor, of process: Int32, _ log: Logger
   ) {
     self.socket = socket
     self.process = process
@@ -129,7 +130,8 @@ package final class GuardedDescriptors: DescriptorKeeper {
       guard result < 0 else { return }
       isComplete = false
       kill(process, vsocfs_guard_lost_signal())
-      log("what clients store may be lost if this process is killed: \(Errno(rawValue: -result))")
+      log.error(
+        "what clients store may be lost if this process is killed: \(Errno(rawValue: -result))")
     }
   }
 

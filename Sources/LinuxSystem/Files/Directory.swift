@@ -72,6 +72,21 @@ package struct Directory: ~Copyable, Sendable {
     } catch .noSuchFileOrDirectory {}
   }
 
+  /// Makes a symbolic link. EEXIST where the name is taken.
+  package func makeLink(_ name: String, to target: String) throws(Errno) {
+    let parent = descriptor.raw
+    try result { unsafe symlinkat(target, parent, name) }
+  }
+
+  /// What a symbolic link says; nil where there is none of the name.
+  package func link(_ name: String) -> String? {
+    var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
+    let count = unsafe buffer.withUnsafeMutableBytes { bytes in
+      unsafe readlinkat(descriptor.raw, name, bytes.baseAddress!, bytes.count)
+    }
+    return count < 0 ? nil : String(decoding: buffer[..<count], as: UTF8.self)
+  }
+
   /// Gives a file another name, in place of what has it.
   package func rename(_ name: String, to newName: String) throws(Errno) {
     let parent = descriptor.raw

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CLinux
 internal import Glibc
 
 /// The service manager that started this process, if one did (sd_notify(3)).
@@ -8,6 +7,6 @@ package enum ServiceManager {
   /// Tells it something such as `READY=1`. Without one, or without its listening, nothing happens.
   package static func notify(_ state: String) {
     guard let socket = unsafe getenv("NOTIFY_SOCKET") else { return }
-    _ = unsafe vsocfs_send_datagram(socket, state)
+    _ = Datagram.send(state, to: unsafe String(cString: socket), waits: true)
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import Logging
 package import SystemPackage
 internal import VsocProtocol
 
@@ -36,7 +37,7 @@ extension Region {
       // The kernel asks for the size, and lets its pages go.
       if holding.way != nil { _ = try holding.way!.status() }
     } catch {
-      log("an area of region \"\(name)\" may be reached still: \(error)")
+      log.error("an area of region \"\(name)\" may be reached still: \(error)")
     }
     finish(holding, of: handle)
   }
@@ -77,7 +78,7 @@ extension Region {
     } catch {
       permissions.withLock { $0.giveUp(holding) }
       let area = holding.permission.beginOffset..<holding.permission.endOffset
-      return log("an area of region \"\(name)\" (\(area)) cannot be brought back: \(error)")
+      return log.error("an area of region \"\(name)\" (\(area)) cannot be brought back: \(error)")
     }
     finish(holding, of: handle)
   }
@@ -111,7 +112,7 @@ extension Region {
         return isLost
       }
     } catch {
-      log("cannot tell who writes to an area of region \"\(name)\": \(error)")
+      log.error("cannot tell who writes to an area of region \"\(name)\": \(error)")
       return true
     }
   }
@@ -165,13 +166,13 @@ extension Region {
       if let word = try? memory.window.word(at: permission.ownerOffset) {
         let found = holding.manager.ownerWords.withLock { _ in word.exchange(Permission.free) }
         if found != permission.ownedValue {
-          log(
+          log.warning(
             "owner word \(permission.ownerOffset) of region \"\(holding.manager.name)\" held \(found), not \(permission.ownedValue)"
           )
         }
       }
     } catch {
-      log("an owner word of region \"\(holding.manager.name)\" cannot be freed: \(error)")
+      log.error("an owner word of region \"\(holding.manager.name)\" cannot be freed: \(error)")
     }
     forget(holding)
     permissions.withLock { table in
@@ -186,7 +187,7 @@ extension Region {
     do throws(Errno) {
       try storage.files.forget(slot)
     } catch {
-      log("a permission of region \"\(name)\" cannot be forgotten: \(error)")
+      log.error("a permission of region \"\(name)\" cannot be forgotten: \(error)")
     }
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import Logging
 internal import SystemPackage
 
 /// Hears when an area that nobody has a handle of any more loses the last mapping that keeps it.
@@ -37,7 +38,7 @@ final class WriterWatch: Sendable {
         let watch = try shared.notifier.watch(holding.file.descriptor.raw)
         state.watches[watch] = (holding, region)
       } catch {
-        region.log("the end of a mapping will be noticed late: \(error)")
+        region.log.warning("the end of a mapping will be noticed late: \(error)")
       }
     }
   }

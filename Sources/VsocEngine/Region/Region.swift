@@ -2,6 +2,7 @@
 
 internal import Glibc
 internal import LinuxSystem
+internal import Logging
 internal import Synchronization
 internal import SystemPackage
 package import VsocProtocol
@@ -13,8 +14,8 @@ struct Machinery: Sendable {
   let watcher: FutexWatcher
   let writers: WriterWatch
   let bells: BellWatch
-  /// Told of what has no caller to be told, in a line.
-  let log: @Sendable (String) -> Void
+  /// Told of what has no caller to be told.
+  let log: Logger
 }
 
 /// A region of shared memory with its two ends.
@@ -37,7 +38,7 @@ package final class Region: Sendable {
   let counters: Counters
   let writers: WriterWatch
   let bellWatch: BellWatch
-  let log: @Sendable (String) -> Void
+  let log: Logger
   let state = Lock(RegionState())
   /// May be taken inside `state`, never the other way round.
   let life: Lock<RegionLife>

@@ -2,6 +2,7 @@
 
 internal import LinuxSystem
 internal import Synchronization
+internal import SystemPackage
 
 /// All calls that wait, by token: how an interrupt, a deadline or the end of the mount finds one.
 ///
@@ -28,8 +29,13 @@ package final class Parking: Sendable {
   package func register(_ waiter: Waiter) {
     waiters.withLock { $0[waiter.token] = waiter }
     // Only now: a deadline that has passed already must find the waiter.
-    if let sleeper = waiter as? CondWait, let deadline = sleeper.deadline {
+    guard let sleeper = waiter as? CondWait, let deadline = sleeper.deadline else { return }
+    do throws(Errno) {
+      try timers.ensureStarted { [weak self] in self?.abandon(token: $0, .timedOut) }
       timers.schedule(sleeper.token, at: deadline)
+    } catch {
+      // Without a thread nobody would end it.
+      abandon(sleeper, .gone)
     }
   }
 

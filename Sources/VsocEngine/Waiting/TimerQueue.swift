@@ -11,13 +11,22 @@ final class TimerQueue: Sendable {
   private let heap = Lock(DeadlineHeap())
   private let timer: TimerDescriptor
   private let isStopped = Atomic(false)
+  private let isStarted = Lock(false)
 
   init() throws(Errno) {
     timer = try TimerDescriptor()
   }
 
-  /// Starts the thread that calls `expired` with each token whose deadline has passed.
-  func start(_ expired: @escaping @Sendable (UInt64) -> Void) throws(Errno) {
+  /// Starts the thread that calls `expired` with each token whose deadline has passed, unless there is
+  /// one: to be called before a deadline is scheduled.
+  func ensureStarted(_ expired: @escaping @Sendable (UInt64) -> Void) throws(Errno) {
+    try isStarted.withLock { isStarted throws(Errno) in
+      if !isStarted { try start(expired) }
+      isStarted = true
+    }
+  }
+
+  private func start(_ expired: @escaping @Sendable (UInt64) -> Void) throws(Errno) {
     try Thread.start(name: "vsoc-timer", stackSize: 256 << 10) { [self] in
       while true {
         timer.wait()

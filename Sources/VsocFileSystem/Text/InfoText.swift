@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import DaemonLog
 internal import LinuxSystem
 internal import VsocEngine
 internal import VsocProtocol
@@ -60,6 +61,7 @@ extension VsocFileSystem {
       ("peers_host_client", peerCounts[.hostClient] ?? 0),
       ("waiting_calls", engine.parking.count),
       ("futex_threads", engine.futexThreadCount),
+      ("log_lines_suppressed", log.suppressedLines),
     ]
     return Self.lines((own + engine.counters.values).map { ($0.0, "\($0.1)") })
   }

@@ -3,6 +3,7 @@
 package import FuseSession
 internal import Glibc
 internal import LinuxSystem
+internal import Logging
 internal import SystemPackage
 internal import VsocEngine
 internal import VsocProtocol
@@ -151,7 +152,7 @@ extension VsocFileSystem {
     let access = EndAccess(uid: caller.uid, gid: caller.gid, mode: mode)
     let region: Region
     do throws(Errno) {
-      region = try engine.create(
+      region = try makeRegion(
         RegionConfiguration(
           name: regionName, geometry: defaultGeometry, guest: access, host: access))
     } catch {
@@ -164,6 +165,19 @@ extension VsocFileSystem {
     request.reply(node: node.number, attributes, entryTimeout: Self.entryTimeout)
   }
 
+  /// With its link in /dev, or not at all.
+  private func makeRegion(_ configuration: RegionConfiguration) throws(Errno) -> Region {
+    try links?.add(configuration.name)
+    do throws(Errno) {
+      let region = try engine.create(configuration)
+      logger.info("region \"\(configuration.name)\" was made")
+      return region
+    } catch {
+      links?.remove(configuration.name)
+      throw error
+    }
+  }
+
   package func removeDirectory(
     _ request: consuming Request<Answer.Nothing>, parent number: UInt64, name: String
   ) {
@@ -173,6 +187,8 @@ extension VsocFileSystem {
     do throws(Errno) {
       let region = try engine.destroy(name)
       if case .passthrough(let backings) = mode { backings.forget(region.index) }
+      links?.remove(name)
+      logger.info("region \"\(name)\" was removed")
     } catch {
       return request.fail(error)
     }

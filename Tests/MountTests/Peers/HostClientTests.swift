@@ -26,6 +26,16 @@ extension MountTests {
       }
     }
 
+    @Test func `a flood of mistakes does not flood the log`() throws {
+      try withHostSocket { mount, path in
+        mount.expectedLogLines = ["a host client names"]
+        try mount.python("host_clients.py", "flood", path, "500")
+        let lines = mount.log.split(separator: "\n")
+        #expect((20...25).contains(lines.count), "\(mount.log)")
+        #expect(lines.dropFirst(19).first?.hasSuffix("will be left out for a while)") == true)
+      }
+    }
+
     @Test func `the longest name`() throws {
       try withHostSocket { mount, path in try mount.python("host_clients.py", "longest", path) }
     }

@@ -107,6 +107,23 @@ def together(*_):
     wait_for_nobody()
 
 
+def flood(_, count):
+    """Refused again and again: what is said of it is little, and the rest is counted."""
+    for _ in range(int(count)):
+        connection = connect(path)
+        connection.sendall(request("nonsense"))
+        try:
+            receive(connection, 1)
+        except Refused:
+            pass
+        connection.close()
+    before = int(stats("log_lines_suppressed"))
+    expect(before >= int(count) - 25, True)
+    with HostClient(path, "demo"):
+        pass
+    wait_for_nobody()
+
+
 def lengths(*_):
     """What is no name of a region closes the connection, and nothing else comes."""
     requests = [

@@ -97,7 +97,16 @@ final class MountedDaemon {
     }
   }
 
-  var log: String { contents(of: logPath) ?? "" }
+  /// What it has said but for what every daemon says.
+  var log: String {
+    allOfLog.split(separator: "\n", omittingEmptySubsequences: false)
+      .filter { line in !Self.routine.contains { line.hasPrefix("vsocfs: notice: " + $0) } }
+      .joined(separator: "\n")
+  }
+
+  var allOfLog: String { contents(of: logPath) ?? "" }
+
+  private static let routine = ["mounted at ", "keeps ", "unmounted", "ended by a signal"]
 
   // MARK: Its end
 

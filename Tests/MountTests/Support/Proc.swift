@@ -110,7 +110,7 @@ enum Proc {
     }
   }
 
-  private static func value(of key: String, in file: String) -> String? {
+  static func value(of key: String, in file: String) -> String? {
     for line in (contents(of: file) ?? "").split(separator: "\n") {
       guard line.hasPrefix(key + ":") else { continue }
       return line.dropFirst(key.count + 1).drop { $0 == "\t" || $0 == " " }.description

@@ -14,11 +14,10 @@ import VsocProtocol
   private let engine: Engine
   private let manager: Region
   private let region: Region
-  private let lines = Monitor([String]())
+  private let log = CollectedLog()
 
   init() throws {
-    let lines = lines
-    engine = try Engine(log: { line in lines.withLock { $0.append(line) } })
+    engine = try Engine(log: log.logger)
     manager = try engine.create(Fixture.configuration("owner"))
     var configuration = try Fixture.configuration("area")
     configuration.managedBy = manager.name
@@ -160,7 +159,7 @@ import VsocProtocol
     one.close()
     try claim(permission(3..<5, word: 0x2000), for: other)
     other.close()
-    #expect(lines.withLock { $0 } == [])
+    #expect(log.lines.withLock { $0 } == [])
     engine.shutDown()
   }
 
@@ -216,7 +215,7 @@ import VsocProtocol
     handle.close()
     #expect(try word().load() == 0)
     #expect(
-      lines.withLock { $0 } == [#"owner word 8192 of region "owner" held 8, not 7"#])
+      log.lines.withLock { $0 } == [#"owner word 8192 of region "owner" held 8, not 7"#])
     engine.shutDown()
   }
 
@@ -339,7 +338,7 @@ import VsocProtocol
     #expect(try region.sealedMemory().window.word(at: 0x3000).load() == 9)
     next.close()
     #expect(try region.sealedMemory().window.word(at: 0x3000).load() == 0)
-    #expect(lines.withLock { $0 } == [])
+    #expect(log.lines.withLock { $0 } == [])
     engine.shutDown()
   }
 }

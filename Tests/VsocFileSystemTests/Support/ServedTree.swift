@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DaemonLog
 import Glibc
 import LinuxSystem
+import Logging
 import SystemPackage
 import TestSupport
 import Testing
@@ -28,7 +30,7 @@ final class ServedTree: Sendable {
 
   /// Serves, without having answered INIT; in page-cache mode it has.
   init(_ configuration: MountConfiguration, pageCache: OwnMapping? = nil) throws {
-    server = try Server(configuration)
+    server = try Server(configuration, log: DaemonLog(.standardError, level: .warning))
     wire = try FuseWire()
     let stop = try StopEvent()
     self.stop = stop

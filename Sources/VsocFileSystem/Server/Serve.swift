@@ -1,25 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import DaemonLog
 internal import LinuxSystem
+internal import Logging
 package import VsocConfiguration
 
 /// Mounts, calls `ready` once the mount can be used, and returns after a clean unmount: by umount(2),
-/// SIGTERM, SIGINT or SIGHUP. The calling thread becomes the one that answers interrupts.
+/// SIGTERM, SIGINT or SIGHUP. The calling thread, which must be the only one, becomes the one that
+/// answers interrupts.
 ///
 /// - Throws: an error whose description is one line, with nothing left mounted.
-package func serve(_ configuration: MountConfiguration, ready: () -> Void) throws {
+package func serve(
+  _ configuration: MountConfiguration, log: DaemonLog, ready: () -> Void
+) throws {
   ResourceLimits.raiseDescriptors()
   let signals = try ShutdownSignalDescriptor()
-  let server = try Server(configuration)
+  let server = try Server(configuration, log: log)
   do {
-    try server.mount(at: configuration.mountpoint)
+    try server.mount()
   } catch {
     server.end()
     throw error
   }
   ready()
-  server.run(until: signals.descriptor)
+  server.announce()
+  let reason = server.run(until: signals.descriptor)
   server.end()
+  log.logger.notice("\(reason)")
 }
 
 /// Why there is no mount, in one line.

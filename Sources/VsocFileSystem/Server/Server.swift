@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CLinux
+package import DaemonLog
 internal import FuseSession
 internal import Glibc
 package import LinuxSystem
@@ -16,23 +16,28 @@ internal import VsocStore
 /// answers interrupts. Its connection is the kernel's, or a test's that plays the kernel.
 package final class Server: Sendable {
   /// No request waits in a worker, so that one serves any number of clients, unless they are busy.
-  private static let workers = WorkerPoolSize(minimum: 1, maximum: 4)
+  static let workers = WorkerPoolSize(minimum: 1, maximum: 4)
   /// With pages to be served, requests do wait for others: see `ListeningPool`.
-  private static let listeners = 8
+  static let listeners = 8
 
   package let engine: Engine
-  private let passthrough: PassthroughMode
-  private let isReadOnly: Bool
-  private let store: Store?
-  private let hostSocket: HostSocket?
-  private let peers = Lock<PeerServer?>(nil)
-  private let log: @Sendable (String) -> Void
-  private let fileSystem: VsocFileSystem
+  let mountPoint: String
+  let passthrough: PassthroughMode
+  let isReadOnly: Bool
+  let isPrivileged: Bool
+  let store: Store?
+  let hostSocket: HostSocket?
+  let links: DeviceLinks?
+  let peers = Lock<PeerServer?>(nil)
+  let logger: Logger
+  let fileSystem: VsocFileSystem
   private let interrupts: InterruptQueue
-  private let session: Session
+  let session: Session
   private let ended: Ended
+  /// Nil if they were not root's.
+  let rights = Lock<DaemonRights?>(nil)
   /// In page-cache mode, from before anything is mapped until the connection has ended.
-  private let connectionGuard = Lock<ConnectionGuard?>(nil)
+  let connectionGuard = Lock<ConnectionGuard?>(nil)
 
   /// Raised by the last worker.
   private final class Ended: Sendable {
@@ -42,27 +47,28 @@ package final class Server: Sendable {
   }
 
   /// - Throws: an error whose description is one line.
-  package init(_ configuration: MountConfiguration) throws {
+  package init(_ configuration: MountConfiguration, log: DaemonLog) throws {
+    mountPoint = configuration.mountpoint
     passthrough = configuration.passthrough
     isReadOnly = configuration.isReadOnly
-    let isPrivileged = geteuid() == 0
-    let logger = Logger(label: "vsocfs") { StreamLogHandler.standardError(label: $0) }
-    let log: @Sendable (String) -> Void = { logger.error("\($0)") }
-    self.log = log
+    isPrivileged = geteuid() == 0
+    let logger = log.logger
+    self.logger = logger
     var root = RootAccess(
       uid: configuration.rootUID, gid: configuration.rootGID, mode: configuration.rootMode)
     let store = try Self.store(configuration) { logger.notice("\($0)") }
     self.store = store
     if let store {
       engine = try Engine(
-        sizeCap: configuration.sizeCap, storage: RegionStorage(files: store), log: log)
+        sizeCap: configuration.sizeCap, storage: RegionStorage(files: store), log: logger)
       try engine.adopt(store.regions)
       // What was changed last counts, here as for regions.
       if let kept = store.root { root = kept } else { try store.setRoot(root) }
     } else {
-      engine = try Engine(sizeCap: configuration.sizeCap, log: log)
+      engine = try Engine(sizeCap: configuration.sizeCap, log: logger)
       try engine.create(configuration.regions)
     }
+    links = try configuration.hasDeviceLinks ? DeviceLinks(to: configuration.mountpoint) : nil
     hostSocket = try configuration.hostSocket.map { path throws(HostSocketError) in
       try HostSocket(at: path)
     }
@@ -72,7 +78,7 @@ package final class Server: Sendable {
       defaultGeometry: try RegionGeometry(size: configuration.defaultRegionSize),
       version: "vsocfs \(productVersion)", interrupts: interrupts,
       layoutText: { Layout.text(of: $0) },
-      keepRoot: { try store?.setRoot($0) },
+      keepRoot: { try store?.setRoot($0) }, links: links,
       log: log)
     let ended = try Ended()
     self.ended = ended
@@ -96,84 +102,6 @@ package final class Server: Sendable {
     return store
   }
 
-  /// Mounts, and finds out whether the mount works.
-  package func mount(at path: String) throws {
-    try session.mount(at: path)
-    try session.negotiate()
-    let own = try OwnAccess(mountPoint: path)
-    fileSystem.own.withLock { $0 = own }
-    if let obstacle = passthrough == .off ? "it is off" : passthroughObstacle() {
-      guard passthrough != .on else { throw MountError("passthrough=on: \(obstacle)") }
-      guard !isReadOnly else {
-        throw MountError(
-          "-o ro: not without passthrough (\(obstacle)), as the daemon writes through the mount")
-      }
-      // Without the right to, there is less to rely on when memory is short.
-      _ = vsocfs_become_io_flusher()
-      session.allowDirtyPages()
-      let rooms = try SharedRooms(Self.listeners, for: session)
-      let keeper = try startGuard(of: path, rooms)
-      try servePages(MountMapping(own, keeper: keeper), rooms)
-    } else {
-      fileSystem.mode = .passthrough(BackingFiles(session))
-      try session.start(.adaptive(Self.workers))
-    }
-    try servePeers(own)
-    var statistics = statvfs()
-    guard unsafe statvfs(path, &statistics) == 0 else {
-      throw MountError("\(path): \(Errno(rawValue: errno))")
-    }
-  }
-
-  /// A descriptor is needed for each; the rest is for open files.
-  private static let descriptorsPerPeer = 4
-
-  /// Lets virtual machines and host clients come.
-  private func servePeers(_ own: OwnAccess) throws(Errno) {
-    let fileSystem = fileSystem
-    let server = try PeerServer(
-      engine: engine, capacity: max(64, ResourceLimits.descriptors / Self.descriptorsPerPeer),
-      memory: { region throws(Errno) in try fileSystem.memory(of: region, own) }, log: log)
-    peers.withLock { $0 = server }
-    // Nothing can be bound in a mount that cannot be written to.
-    if !isReadOnly { fileSystem.sockets.withLock { $0 = TreeSockets(server: server, own: own) } }
-    if let hostSocket { server.listen(hostSocket) }
-  }
-
-  private func servePages(
-    _ mapping: any PageCacheMapping, _ rooms: SharedRooms
-  ) throws(Errno) {
-    engine.storage.mapping = mapping
-    fileSystem.mode = .pageCache(mapping)
-    try session.start(.listening(rooms))
-  }
-
-  /// Starts the guard. It has the store as well: what it writes must not come after another daemon's.
-  private func startGuard(of path: String, _ rooms: SharedRooms) throws -> GuardedDescriptors {
-    let new = try ConnectionGuard(
-      mountPoint: path, session: session, rooms: rooms, log: log)
-    let (keeper, process) = (new.copies, new.process)
-    var started: ConnectionGuard? = consume new
-    connectionGuard.withLock { $0 = started.take() }
-    try store?.share(with: keeper, process: process)
-    return keeper
-  }
-
-  /// Why there can be no passthrough; nil if it works.
-  private func passthroughObstacle() -> String? {
-    guard geteuid() == 0 else { return "FUSE passthrough needs CAP_SYS_ADMIN, and so root" }
-    guard session.hasPassthrough else {
-      return "this kernel cannot do FUSE passthrough (it needs Linux 6.9)"
-    }
-    do {
-      let trial = try SharedMemoryFile(name: "vsocfs", size: Int(RegionGeometry.pageSize))
-      _ = try BackingFile(trial.descriptor.raw, session: session)
-      return nil
-    } catch {
-      return "FUSE passthrough cannot be used (it needs CAP_SYS_ADMIN): \(error)"
-    }
-  }
-
   /// Serves a socket whose other end plays the kernel: without passthrough.
   ///
   /// - Parameter mapping: given for page-cache mode, for which the kernel's INIT is waited for.
@@ -187,7 +115,10 @@ package final class Server: Sendable {
   }
 
   /// Answers interrupts until `stop` is readable or the connection ends.
-  package func run(until stop: borrowing Descriptor) {
+  ///
+  /// - Returns: why it ended, for the log.
+  @discardableResult
+  package func run(until stop: borrowing Descriptor) -> String {
     enum Token { static let (stop, interrupt, end): (UInt64, UInt64, UInt64) = (1, 2, 3) }
     do throws(Errno) {
       let epoll = try Epoll()
@@ -199,10 +130,12 @@ package final class Server: Sendable {
         if tokens.contains(Token.interrupt) {
           for token in interrupts.take() { engine.parking.abandon(token: token, .interrupted) }
         }
-        if tokens.contains(Token.stop) || tokens.contains(Token.end) { return }
+        if tokens.contains(Token.end) { return "unmounted" }
+        if tokens.contains(Token.stop) { return "ended by a signal" }
       }
     } catch {
-      fileSystem.log("cannot wait for events: \(error)")
+      logger.error("cannot wait for events: \(error)")
+      return "ended"
     }
   }
 
@@ -211,6 +144,7 @@ package final class Server: Sendable {
     engine.shutDown()
     peers.withLock { $0.take() }?.stop()
     hostSocket?.remove()
+    links?.removeAll()
     engine.endPermissions()
     // While there are workers to write back what clients have stored.
     if fileSystem.mode.pageCache != nil { engine.unmapAll() }

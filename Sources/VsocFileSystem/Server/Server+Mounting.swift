@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+internal import FuseSession
+internal import Glibc
+internal import LinuxSystem
+internal import Logging
+internal import SystemPackage
+internal import VsocConfiguration
+internal import VsocEngine
+internal import VsocPeers
+internal import VsocProtocol
+internal import VsocStore
+
+/// From the mount to the threads that serve it. What only root may do comes first; then its rights are
+/// given up, and only then is there a second thread.
+extension Server {
+  /// Mounts, and finds out whether the mount works.
+  package func mount() throws {
+    let path = mountPoint
+    try session.mount(at: path)
+    try session.negotiate()
+    let own = try OwnAccess(mountPoint: path)
+    fileSystem.own.withLock { $0 = own }
+    if let obstacle = passthrough == .off ? "it is off" : passthroughObstacle() {
+      guard passthrough != .on else { throw MountError("passthrough=on: \(obstacle)") }
+      guard !isReadOnly else {
+        throw MountError(
+          "-o ro: not without passthrough (\(obstacle)), as the daemon writes through the mount")
+      }
+      // Without the right to, there is less to rely on when memory is short.
+      _ = vsocfs_become_io_flusher()
+      session.allowDirtyPages()
+      try restrictRights()
+      let rooms = try SharedRooms(Self.listeners, for: session)
+      let keeper = try startGuard(of: path, rooms)
+      try servePages(MountMapping(own, keeper: keeper), rooms)
+    } else {
+      try restrictRights()
+      fileSystem.mode = .passthrough(BackingFiles(session))
+      try session.start(.adaptive(Self.workers))
+    }
+    try servePeers(own)
+    try addLinks()
+    var statistics = statvfs()
+    guard unsafe statvfs(path, &statistics) == 0 else {
+      throw MountError("\(path): \(Errno(rawValue: errno))")
+    }
+  }
+
+  private func addLinks() throws {
+    guard let links else { return }
+    for region in engine.regions {
+      do throws(Errno) {
+        try links.add(region.name)
+      } catch {
+        throw MountError("-o dev_links: \(links.path(of: region.name)): \(error)")
+      }
+    }
+  }
+
+  /// Before there is another thread.
+  private func restrictRights() throws {
+    guard isPrivileged else { return }
+    let rights = DaemonRights(hasManagedRegions: engine.regions.contains(where: \.isManaged))
+    do {
+      try rights.restrict()
+    } catch {
+      throw MountError("root's capabilities cannot be given up: \(error)")
+    }
+    self.rights.withLock { $0 = rights }
+  }
+
+  /// Says in the log that there is a mount, and what its daemon may do.
+  package func announce() {
+    let regions = engine.regionCount
+    logger.notice(
+      "mounted at \(mountPoint): \(fileSystem.mode.name), \(regions) \(regions == 1 ? "region" : "regions")"
+    )
+    if let rights = rights.withLock({ $0 }) { logger.notice("keeps \(rights.description)") }
+  }
+
+  /// A descriptor is needed for each; the rest is for open files.
+  private static let descriptorsPerPeer = 4
+
+  /// Lets virtual machines and host clients come.
+  private func servePeers(_ own: OwnAccess) throws(Errno) {
+    let fileSystem = fileSystem
+    let server = try PeerServer(
+      engine: engine, capacity: max(64, ResourceLimits.descriptors / Self.descriptorsPerPeer),
+      memory: { region throws(Errno) in try fileSystem.memory(of: region, own) }, log: logger)
+    peers.withLock { $0 = server }
+    // Nothing can be bound in a mount that cannot be written to.
+    if !isReadOnly { fileSystem.sockets.withLock { $0 = TreeSockets(server: server, own: own) } }
+    if let hostSocket { server.listen(hostSocket) }
+  }
+
+  func servePages(
+    _ mapping: any PageCacheMapping, _ rooms: SharedRooms
+  ) throws(Errno) {
+    engine.storage.mapping = mapping
+    fileSystem.mode = .pageCache(mapping)
+    try session.start(.listening(rooms))
+  }
+
+  /// Starts the guard. It has the store as well: what it writes must not come after another daemon's.
+  private func startGuard(of path: String, _ rooms: SharedRooms) throws -> GuardedDescriptors {
+    let new = try ConnectionGuard(
+      mountPoint: path, session: session, rooms: rooms, log: logger)
+    let (keeper, process) = (new.copies, new.process)
+    var started: ConnectionGuard? = consume new
+    connectionGuard.withLock { $0 = started.take() }
+    try store?.share(with: keeper, process: process)
+    return keeper
+  }
+
+  /// Why there can be no passthrough; nil if it works.
+  private func passthroughObstacle() -> String? {
+    guard geteuid() == 0 else { return "FUSE passthrough needs CAP_SYS_ADMIN, and so root" }
+    guard session.hasPassthrough else {
+      return "this kernel cannot do FUSE passthrough (it needs Linux 6.9)"
+    }
+    do {
+      let trial = try SharedMemoryFile(name: "vsocfs", size: Int(RegionGeometry.pageSize))
+      _ = try BackingFile(trial.descriptor.raw, session: session)
+      return nil
+    } catch {
+      return "FUSE passthrough cannot be used (it needs CAP_SYS_ADMIN): \(error)"
+    }
+  }
+}
