@@ -73,8 +73,7 @@ package struct MountConfiguration: Hashable, Sendable {
   package init(
     _ request: MountRequest, uid: UInt32, gid: UInt32
   ) throws(ConfigurationError) {
-    var options = MountOptions()
-    for list in request.options { try options.add(list: list) }
+    let options = try MountOptions(lists: request.options)
     guard request.layout == nil || options.layout == nil else {
       throw ConfigurationError(source: "--layout", problem: "there can be only one layout")
     }
@@ -138,6 +137,7 @@ package struct MountConfiguration: Hashable, Sendable {
     libfuseOptions += options.genericForLibfuse
     hasDeviceLinks = options.hasDeviceLinks
     logLevel = options.logLevel ?? (request.isDebug ? .debug : .notice)
+    libfuseOptions += options.labels.map(Self.escapedForLibfuse)
     isForeground = request.isForeground
     isDebug = request.isDebug
   }

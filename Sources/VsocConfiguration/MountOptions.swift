@@ -36,10 +36,16 @@ struct MountOptions: Hashable, Sendable {
   var logLevel: LogLevel?
   /// Generic mount options other than the ones above, each once and without its opposite.
   private(set) var generic: [String] = []
+  /// SELinux's labels, as `name=value`, for the kernel.
+  private(set) var labels: [String] = []
+  /// Whether options that nobody knows are left out, as mount(8) does with `-s`.
+  private let isSloppy: Bool
 
-  /// Takes in one comma-separated list.
-  mutating func add(list: String) throws(ConfigurationError) {
-    for option in list.split(separator: ",") {
+  /// Takes in comma-separated lists.
+  init(lists: [String]) throws(ConfigurationError) {
+    let options = lists.flatMap { $0.split(separator: ",") }
+    isSloppy = options.contains("sloppy")
+    for option in options {
       let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       let name = String(parts[0])
       do throws(ValueProblem) {
@@ -52,12 +58,14 @@ struct MountOptions: Hashable, Sendable {
 
   private mutating func add(name: String, value: String?) throws(ValueProblem) {
     if Self.isIgnored(name) { return }
+    if let reason = Self.impossible[name] { throw ValueProblem(reason) }
     guard !Self.valued.contains(name) else {
       guard let value, !value.isEmpty else { throw ValueProblem("needs a value") }
       return try set(name, to: value)
     }
     let opposite = Self.opposites[name]
     guard opposite != nil || Self.switches.contains(name) else {
+      if isSloppy { return }
       throw ValueProblem("unknown option")
     }
     guard value == nil else { throw ValueProblem("takes no value") }
@@ -66,7 +74,7 @@ struct MountOptions: Hashable, Sendable {
     case "noallow_other": allowOther = false
     case "dev_links": hasDeviceLinks = true
     // The modes of the tree always decide.
-    case "default_permissions": break
+    case "default_permissions", "sloppy": break
     default:
       generic.removeAll { $0 == name || $0 == opposite }
       generic.append(name)
@@ -92,6 +100,9 @@ struct MountOptions: Hashable, Sendable {
     case "gid": gid = try Value.owner(UInt64(decimalDigits: value[...]), text: quoted(value))
     case "mode": mode = try Value.mode(value)
     case "fsname": sourceName = value
+    case "context", "fscontext", "defcontext", "rootcontext":
+      labels.removeAll { $0.hasPrefix(name + "=") }
+      labels.append(name + "=" + value)
     case "passthrough":
       guard let mode = PassthroughMode(rawValue: value) else {
         throw ValueProblem("\(quoted(value)) is none of auto, on, off")
@@ -113,7 +124,8 @@ struct MountOptions: Hashable, Sendable {
   var isReadOnly: Bool { generic.contains("ro") }
 
   /// The generic options that libfuse passes to mount(2). It does not know the others, which
-  /// change nothing here: the daemon decides what the times of a file are.
+  /// change nothing here: the daemon decides what the times of a file are, and the tree has no
+  /// symbolic links.
   var genericForLibfuse: [String] {
     generic.filter { !Self.unknownToLibfuse.contains($0) }
   }
@@ -122,32 +134,42 @@ struct MountOptions: Hashable, Sendable {
 
   private static let valued: Set<String> = [
     "layout", "store", "host_socket", "region", "size", "region_size", "uid", "gid", "mode",
-    "passthrough", "log_level", "fsname", "subtype",
+    "passthrough", "log_level", "fsname", "subtype", "context", "fscontext", "defcontext",
+    "rootcontext",
+  ]
+
+  private static let impossible = [
+    "remount": "not possible: unmount, and mount with the new options"
   ]
 
   private static let switches: Set<String> = [
-    "dirsync", "allow_other", "noallow_other", "default_permissions", "dev_links",
+    "dirsync", "allow_other", "noallow_other", "default_permissions", "dev_links", "sloppy",
   ]
 
   private static let opposites: [String: String] = {
     let pairs = [
       ("ro", "rw"), ("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"), ("sync", "async"),
       ("atime", "noatime"), ("diratime", "nodiratime"), ("relatime", "norelatime"),
-      ("strictatime", "nostrictatime"),
+      ("strictatime", "nostrictatime"), ("lazytime", "nolazytime"), ("iversion", "noiversion"),
+      ("mand", "nomand"), ("symfollow", "nosymfollow"),
     ]
     return Dictionary(uniqueKeysWithValues: pairs + pairs.map { ($1, $0) })
   }()
 
   private static let unknownToLibfuse: Set<String> = [
     "atime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime",
+    "lazytime", "nolazytime", "iversion", "noiversion", "mand", "nomand", "symfollow",
+    "nosymfollow",
   ]
 
   /// Options that mean something to mount(8), fstab and systemd only.
   private static let ignored: Set<String> = [
     "defaults", "auto", "noauto", "user", "nouser", "users", "nousers", "owner", "noowner",
-    "group", "nogroup", "nofail", "_netdev", "comment", "silent", "loud",
+    "group", "nogroup", "nofail", "_netdev", "_rnetdev", "comment", "helper", "uhelper", "silent",
+    "loud",
   ]
 
+  /// Also with a value, such as the name that mount(8) gives with `user`.
   private static func isIgnored(_ name: String) -> Bool {
     ignored.contains(name) || name.hasPrefix("x-") || name.hasPrefix("X-")
   }

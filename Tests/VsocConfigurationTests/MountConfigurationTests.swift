@@ -64,7 +64,11 @@ private func configuration(
       ("nosuid,suid,dev,exec,async", ["suid", "dev", "exec", "async"]),
       ("noatime,nodiratime", ["noatime"]), ("noatime,atime", []),
       ("relatime,norelatime,strictatime,nostrictatime,diratime", []),
+      ("lazytime,nolazytime,iversion,noiversion,mand,nomand,symfollow,nosymfollow", []),
       ("defaults,default_permissions,nofail,_netdev,noauto,auto,user=joe,users,x-a.b=c,X-y", []),
+      ("_rnetdev,comment=x,helper=vsocfs,uhelper=udisks2,owner,group,silent,loud", []),
+      ("context=u:o:t,ro,fscontext=a,context=c", ["ro", "fscontext=a", "context=c"]),
+      ("sloppy,foo=1,ro", ["ro"]), ("foo,ro,sloppy", ["ro"]),
     ] as [(String, [String])])
   func generic(list: String, expected: [String]) throws {
     let configuration = try configuration(list, "noallow_other")
@@ -98,6 +102,12 @@ private func configuration(
         "log_level=loud",
         #"-o log_level: "loud" is none of error, warning, notice, info, debug"#
       ),
+      (
+        "remount,ro",
+        "-o remount: not possible: unmount, and mount with the new options"
+      ),
+      ("context", "-o context: needs a value"), ("sloppy=1", "-o sloppy: takes no value"),
+      ("sloppy,uid=x", #"-o uid: "x" is not a number from 0 to 4294967294"#),
       ("passthrough=yes", #"-o passthrough: "yes" is none of auto, on, off"#),
       ("subtype=x", "-o subtype: cannot be chosen: the type is always fuse.vsocfs"),
       ("size=1X", #"-o size: "1X" is not a size (bytes, or a number with K, M or G)"#),
