@@ -24,6 +24,9 @@ struct Arguments: ParsableCommand {
   @Flag(name: .customShort("d"), help: "Log requests; stays in the foreground.")
   var isDebug = false
 
+  @Flag(help: "Check the options and the layout, and mount nothing.")
+  var check = false
+
   @Option(
     name: .customShort("o"), parsing: .unconditionalSingleValue,
     help: ArgumentHelp("Mount options.", valueName: "option,..."))

@@ -19,7 +19,9 @@ enum Program {
       return finish(parsing: error)
     }
     do {
-      if let descriptor = parsed.readyDescriptor {
+      if parsed.check {
+        _ = try MountConfiguration(parsed.request, uid: geteuid(), gid: getegid())
+      } else if let descriptor = parsed.readyDescriptor {
         try serveInBackground(parsed.request, ready: Descriptor(owning: descriptor))
       } else if parsed.request.isForeground {
         try serveInForeground(parsed.request)
