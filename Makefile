@@ -3,6 +3,20 @@
 MOUNT ?= /mnt/vsoc
 BIN := .build/release
 
+# Where `make install` puts what users get; DESTDIR goes before all of it. mount(8) looks for its
+# helpers in /sbin only.
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+MOUNT_HELPER_DIR ?= /sbin
+UNIT_DIR ?= $(PREFIX)/lib/systemd/system
+PKGCONFIG_DIR ?= $(PREFIX)/lib/pkgconfig
+BASH_COMPLETION_DIR ?= $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETION_DIR ?= $(PREFIX)/share/zsh/site-functions
+FISH_COMPLETION_DIR ?= $(PREFIX)/share/fish/vendor_completions.d
+INCLUDE_DIR := $(PREFIX)/include/vsocfs
+MAN_DIR := $(PREFIX)/share/man
+DOC_DIR := $(PREFIX)/share/doc/vsocfs
+
 # Needs a Swift 6.3 toolchain and Debian 12; everything else is installed where it is missing.
 PACKAGES := fuse3 libfuse3-dev pkg-config
 # The tests compile C clients, also for 32 bits, run Python ones, with the atomic operations of C, and
@@ -17,8 +31,8 @@ KERNELS ?= linux-image-amd64
 # What virtual machines have that are ends of a region.
 VM_PACKAGES := $(KERNEL_PACKAGES) busybox-static
 
-.PHONY: build run test test-tsan test-asan test-kernels test-vm bench lint clean packages \
-  test-packages kernel-packages vm-packages
+.PHONY: build run install uninstall test test-tsan test-asan test-kernels test-vm bench lint clean \
+  packages test-packages kernel-packages vm-packages
 
 build: packages
 	swift build -c release --static-swift-stdlib --product vsocfs
@@ -40,6 +54,62 @@ run: build
 	echo '  mkdir $(MOUNT)/big && truncate -s 64M $(MOUNT)/big/data'; \
 	echo 'Ctrl-C unmounts.'; \
 	wait
+
+# What is installed, each as mode:source:target; `link` for a mode makes a symbolic link. What is generated for it depends on the variables
+# above, and is gone when the files are in their places; each run of make has a directory of its own
+# for that.
+GENERATED := .build/install-$(shell echo $$PPID)
+put = $(foreach source,$(2),$(1):$(source):$(3)/$(notdir $(source)))
+generated = $(patsubst $(1)/%.in,$(GENERATED)/%,$(wildcard $(1)/*.in))
+INSTALLED := \
+  $(call put,755,$(BIN)/vsocfs,$(BINDIR)) \
+  $(call put,755,$(call generated,mount-helpers),$(MOUNT_HELPER_DIR)) \
+  link:mount.vsocfs:$(MOUNT_HELPER_DIR)/mount.fuse.vsocfs \
+  $(call put,644,$(call generated,mount-helpers/systemd),$(UNIT_DIR)) \
+  $(call put,644,$(call generated,packaging),$(PKGCONFIG_DIR)) \
+  $(call put,644,Sources/CVsocABI/include/vsoc_shm.h,$(INCLUDE_DIR)) \
+  $(call put,644,Sources/CVsocABI/include/vsocfs_ioctl.h,$(INCLUDE_DIR)) \
+  $(call put,644,$(GENERATED)/bash/vsocfs,$(BASH_COMPLETION_DIR)) \
+  $(call put,644,$(GENERATED)/zsh/_vsocfs,$(ZSH_COMPLETION_DIR)) \
+  $(call put,644,$(GENERATED)/fish/vsocfs.fish,$(FISH_COMPLETION_DIR)) \
+  $(call put,644,$(wildcard docs/man/*.5),$(MAN_DIR)/man5) \
+  $(call put,644,$(wildcard docs/man/*.8),$(MAN_DIR)/man8) \
+  $(call put,644,README.md LICENSE,$(DOC_DIR)) \
+  $(call put,644,$(wildcard docs/*.md),$(DOC_DIR)/docs) \
+  $(call put,644,$(wildcard docs/examples/*.c mount-helpers/systemd/*.mount),$(DOC_DIR)/docs/examples) \
+  $(call put,755,$(wildcard docs/examples/*.py docs/examples/*.sh),$(DOC_DIR)/docs/examples)
+OWN_DIRECTORIES := $(DOC_DIR)/docs/examples $(DOC_DIR)/docs $(DOC_DIR) $(INCLUDE_DIR)
+
+# Takes an executable that is built already as it is.
+install: | $(BIN)/vsocfs
+	@set -e; \
+	trap 'rm -rf "$(GENERATED)"' EXIT; trap 'exit 1' HUP INT TERM; \
+	mkdir -p $(addprefix $(GENERATED)/,bash zsh fish); \
+	version=$$(sed -n 's/.*productVersion = "\(.*\)"/\1/p' Sources/VsocConfiguration/ProductVersion.swift); \
+	for template in $(wildcard $(addsuffix /*.in,mount-helpers mount-helpers/systemd packaging)); do \
+	  name=$${template##*/}; \
+	  sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e "s|@VERSION@|$$version|g" \
+	    "$$template" > "$(GENERATED)/$${name%.in}"; \
+	done; \
+	for file in bash:bash/vsocfs zsh:zsh/_vsocfs fish:fish/vsocfs.fish; do \
+	  '$(BIN)/vsocfs' --generate-completion-script "$${file%%:*}" > "$(GENERATED)/$${file#*:}"; \
+	done; \
+	for file in $(INSTALLED); do \
+	  mode=$${file%%:*}; source=$${file#*:}; source=$${source%:*}; target="$(DESTDIR)$${file##*:}"; \
+	  if test "$$mode" = link; then ln -sfn "$$source" "$$target"; \
+	  else install -D -m "$$mode" "$$source" "$$target"; fi; \
+	done
+
+# With the same variables as `make install`.
+uninstall:
+	@set -e; \
+	for file in $(INSTALLED); do rm -f "$(DESTDIR)$${file##*:}"; done; \
+	for directory in $(OWN_DIRECTORIES); do \
+	  test ! -d "$(DESTDIR)$$directory" || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$directory"; \
+	done
+
+$(BIN)/vsocfs:
+	@$(MAKE) --no-print-directory build
 
 # Everything that CI runs.
 test: packages test-packages lint

@@ -139,6 +139,9 @@ let package = Package(
         "TestSupport", system,
       ]),
 
+    // What `make install` puts in place; it installs the executable of this build.
+    testTarget("InstallationTests", ["TestSupport", "vsocfs"]),
+
     // Real mounts: the tests, what they need of the system, and the C client they drive.
     .executableTarget(
       name: "vsoc-client", dependencies: ["CVsocABI"], path: "Tests/Clients/vsoc-client",
