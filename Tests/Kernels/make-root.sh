@@ -20,7 +20,7 @@ sources=$(realpath "$(dirname "$0")/../..")
 
 # What the tests run, and what Tests/Kernels/init does; each comes with what it depends on.
 packages=(
-  dash coreutils diffutils findutils grep sed util-linux mount kmod base-passwd passwd
+  dash coreutils diffutils findutils grep sed util-linux mount kmod base-passwd passwd make
   fuse3 python3 libatomic1 gcc gcc-multilib libc6-dev libc6-dev-i386 gdb
 )
 # Of those neither documentation nor Perl, nor what only sanitizers, link-time optimization, static
@@ -37,13 +37,15 @@ closure() {
       | sed -n 's/^installed //p' | sort -u)
 }
 
-# Programs that the tests start, and the sources that they compile or interpret.
+# Programs that the tests start, the sources that they compile or interpret, and what is installed.
 files() {
   closure | xargs dpkg-query --listfiles "${packages[@]}" | grep -Ev "$unneeded"
   echo "$bundle"
   # The Swift runtime, which no package of Debian holds, and what that needs.
   ldd "$bundle" "$programs"/{vsocfs,vsoc-client} | awk '$2 == "=>" { print $3 }'
-  find "$sources"/{docs/examples,Sources/CVsocABI,Tests/Clients,Tests/MountTests/Scripts} -type f
+  find "$sources"/{docs,Sources/CVsocABI,Tests/Clients,Tests/MountTests/Scripts} -type f
+  find "$sources"/{Makefile,README.md,LICENSE,mount-helpers,packaging} \
+    "$sources/Sources/VsocConfiguration/ProductVersion.swift" -type f
 }
 
 temporary=$(mktemp -d)

@@ -7,6 +7,10 @@ import Testing
 
 /// The programs that the tests run.
 enum Programs {
+  /// Where the sources are, and the programs of this build.
+  static var sources: String { sourceDirectory }
+  static var directory: String { BuildDirectory.path }
+
   private static let sourceDirectory: String = {
     // This file is Tests/MountTests/Support/Programs.swift.
     "/" + "\(#filePath)".split(separator: "/").dropLast(4).joined(separator: "/")
