@@ -38,6 +38,9 @@ package struct MountConfiguration: Hashable, Sendable {
   package static let fileSystemType = "fuse.\(subtype)"
   private static let subtype = "vsocfs"
 
+  /// The names of mount options, those with a value with `=`.
+  package static var usefulOptions: [String] { MountOptions.useful }
+
   package var mountpoint: String
   /// In the order of their indices, which begin at 1; those of a store come before them.
   package var regions: [RegionConfiguration]

@@ -132,6 +132,15 @@ struct MountOptions: Hashable, Sendable {
 
   // MARK: - Names
 
+  /// What a user may want to say, for completion: those that take a value with `=`, and without those
+  /// that change nothing.
+  static var useful: [String] {
+    let values = valued.subtracting(["subtype"]).map { $0 + "=" }
+    let generic = Set(opposites.keys).union(switches).subtracting(unknownToLibfuse)
+      .subtracting(["default_permissions"])
+    return (values + generic).sorted()
+  }
+
   private static let valued: Set<String> = [
     "layout", "store", "host_socket", "region", "size", "region_size", "uid", "gid", "mode",
     "passthrough", "log_level", "fsname", "subtype", "context", "fscontext", "defcontext",

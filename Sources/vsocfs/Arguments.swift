@@ -29,10 +29,13 @@ struct Arguments: ParsableCommand {
 
   @Option(
     name: .customShort("o"), parsing: .unconditionalSingleValue,
-    help: ArgumentHelp("Mount options.", valueName: "option,..."))
+    help: ArgumentHelp("Mount options.", valueName: "option,..."),
+    completion: .list(MountConfiguration.usefulOptions))
   var options: [String] = []
 
-  @Option(help: ArgumentHelp("A JSON5 file that defines regions.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("A JSON5 file that defines regions.", valueName: "file"),
+    completion: .file())
   var layout: String?
 
   @Option(
@@ -43,18 +46,20 @@ struct Arguments: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "A directory in which regions outlive the mount; made if there is none.",
-      valueName: "dir"))
+      valueName: "dir"),
+    completion: .directory)
   var store: String?
 
   @Option(
-    help: ArgumentHelp("A UNIX socket at which host clients connect.", valueName: "path"))
+    help: ArgumentHelp("A UNIX socket at which host clients connect.", valueName: "path"),
+    completion: .file())
   var hostSocket: String?
 
   /// Set by the process that started this one in the background; see `DetachedProcess`.
   @Option(help: .private)
   var readyDescriptor: Int32?
 
-  @Argument(help: "The directory to mount at.")
+  @Argument(help: "The directory to mount at.", completion: .directory)
   var mountpoint: String
 
   /// Reads `-oLIST` as `-o LIST`, which the parser does not where the list holds a `=`.
