@@ -100,7 +100,8 @@ int vsocfs_become_io_flusher(void);
 
 /* capset(2), prctl(PR_CAPBSET_DROP): there is no libc wrapper, or the constants are not in the module.
  * Leaves this thread, and those that it will start, and programs that they run, no capabilities but those of
- * `kept` (1 << number) that it has: all other threads must be started later. 0 or -errno. */
+ * `kept` (1 << number) that it has: all other threads must be started later. What only CAP_SETPCAP may
+ * change, the bounding set, stays without it. 0 or -errno. */
 int vsocfs_keep_capabilities(uint64_t kept);
 /* The capabilities that are in effect. */
 uint64_t vsocfs_capabilities(void);

@@ -40,8 +40,9 @@ struct DaemonRights: Sendable {
 
   /// Gives up everything else: for this thread, all that it starts, and the guard.
   func restrict() throws(Errno) {
-    try Capabilities.keepOnly(capabilities)
+    // Also where the bounding set cannot be narrowed, the guard then gets no more.
     try Capabilities.refuseNewPrivileges()
+    try Capabilities.keepOnly(capabilities)
   }
 
   /// What is left, in a line.

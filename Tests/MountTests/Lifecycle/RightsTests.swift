@@ -76,6 +76,20 @@ extension MountTests {
       }
     }
 
+    /// A service manager may have left less than the daemon would like to give up.
+    @Test func `without CAP_SETPCAP the bounding set stays, and nothing comes of it`() throws {
+      try withMount(through: ["setpriv", "--bounding-set=-setpcap,-net_admin"]) { mount in
+        try startThreads(mount, region: "demo")
+        for process in [mount.pid] + children(of: mount.pid) {
+          let status = "/proc/\(process)/status"
+          for set in ["CapPrm", "CapEff"] {
+            #expect(Proc.value(of: set, in: status).flatMap { UInt64($0, radix: 16) } == Self.usual)
+          }
+          #expect(Proc.value(of: "NoNewPrivs", in: status) == "1")
+        }
+      }
+    }
+
     /// Whatever the owners and modes are, which shut root out who has no right to override them.
     @Test func `regions of others are served`() throws {
       let layout = """
