@@ -2,7 +2,7 @@
 
 package import Logging
 
-/// A logger whose lines are kept.
+/// A logger whose lines are kept, as far as they are logged unless more is asked for.
 package final class CollectedLog: Sendable {
   package let lines = Monitor([String]())
 
@@ -12,7 +12,7 @@ package final class CollectedLog: Sendable {
 
   private struct Handler: LogHandler {
     let lines: Monitor<[String]>
-    var logLevel = Logger.Level.trace
+    var logLevel = Logger.Level.notice
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
 
