@@ -20,9 +20,9 @@ DOC_DIR := $(PREFIX)/share/doc/vsocfs
 # Needs a Swift 6.3 toolchain and Debian 12; everything else is installed where it is missing.
 PACKAGES := fuse3 libfuse3-dev pkg-config
 # The tests compile C clients, also for 32 bits, run Python ones, with the atomic operations of C, and
-# virtual machines, and show where a stuck daemon is.
+# virtual machines, complete command lines in each shell, and show where a stuck daemon is.
 TEST_PACKAGES := gcc g++ gdb gcc-multilib g++-multilib libc6-dev libc6-dev-i386 python3 libatomic1 \
-  qemu-system-x86
+  qemu-system-x86 zsh fish shellcheck
 
 # Other kernels are unpacked from their packages and booted in virtual machines.
 KERNEL_PACKAGES := cpio kmod
@@ -80,7 +80,8 @@ INSTALLED := \
   $(call put,755,$(wildcard docs/examples/*.py docs/examples/*.sh),$(DOC_DIR)/docs/examples)
 OWN_DIRECTORIES := $(DOC_DIR)/docs/examples $(DOC_DIR)/docs $(DOC_DIR) $(INCLUDE_DIR)
 
-# Takes an executable that is built already as it is.
+# Takes an executable that is built already as it is. The generator of completions believes that there
+# is a subcommand `help`, which a program without subcommands has not.
 install: | $(BIN)/vsocfs
 	@set -e; \
 	trap 'rm -rf "$(GENERATED)"' EXIT; trap 'exit 1' HUP INT TERM; \
@@ -92,7 +93,8 @@ install: | $(BIN)/vsocfs
 	    "$$template" > "$(GENERATED)/$${name%.in}"; \
 	done; \
 	for file in bash:bash/vsocfs zsh:zsh/_vsocfs fish:fish/vsocfs.fish; do \
-	  '$(BIN)/vsocfs' --generate-completion-script "$${file%%:*}" > "$(GENERATED)/$${file#*:}"; \
+	  '$(BIN)/vsocfs' --generate-completion-script "$${file%%:*}" > "$(GENERATED)/completions"; \
+	  sed -E "/-f?[aW] 'help'|'help:/d" "$(GENERATED)/completions" > "$(GENERATED)/$${file#*:}"; \
 	done; \
 	for file in $(INSTALLED); do \
 	  mode=$${file%%:*}; source=$${file#*:}; source=$${source%:*}; target="$(DESTDIR)$${file##*:}"; \
@@ -141,8 +143,10 @@ bench: build
 	swift build -c release --static-swift-stdlib --product vsocfs-bench
 	'$(BIN)/vsocfs-bench' --json .build/bench.json --markdown .build/bench.md
 
-lint:
+# Shell scripts are told by their first line.
+lint: test-packages
 	swift format lint --strict --recursive Package.swift Sources Tests
+	grep -rlE --exclude='*.swift' '^#!/bin/(ba)?sh' .ci $(wildcard *) | xargs shellcheck
 
 clean:
 	rm -rf .build .build-*
