@@ -13,7 +13,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "CVsocABI.h"
+#include "vsoc_shm.h"
+#include "vsocfs_ioctl.h"
 
 struct sleeper {
   int fd;

@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "CVsocABI.h"
+#include "vsoc_shm.h"
+#include "vsocfs_ioctl.h"
 
 static void verb_maybe(int argc, char **argv, struct reply *reply) {
   (void)argc;

@@ -17,8 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "CVsocABI.h"
 #include "permissions.h"
+#include "vsoc_shm.h"
+#include "vsocfs_ioctl.h"
 
 enum { PAGE = 4096 };
 

@@ -5,7 +5,7 @@
 #ifndef VSOC_CLIENT_PERMISSIONS_H
 #define VSOC_CLIENT_PERMISSIONS_H
 
-#include "CVsocABI.h"
+#include "vsoc_shm.h"
 
 /* 0, or -1 and errno. */
 int claim_area(const char *way, int fd, struct fd_scoped_permission_arg argument);

@@ -10,7 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "CVsocABI.h"
+#include "vsoc_shm.h"
+#include "vsocfs_ioctl.h"
 
 static int64_t milliseconds(void) {
   struct timespec now;
