@@ -36,6 +36,7 @@ extension MountTests {
       ("noatime", "noatime"), ("sync,dirsync", "sync,dirsync"),
       ("relatime,lazytime,strictatime,nodiratime,iversion,mand,nosymfollow", ""),
       ("size=1M,region=r:64K,uid=1,gid=2,mode=600", ""), ("fsname=other", ""),
+      ("region=links,dev_links,log_level=error", ""),
     ]
 
     @Test func `options`() throws {
