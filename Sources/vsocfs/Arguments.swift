@@ -10,9 +10,9 @@ struct Arguments: ParsableCommand {
     abstract: "Mounts a tree in which every directory is a region of shared memory.",
     discussion: """
       Options of -o, besides those of mount(8): layout=FILE, region=NAME[:SIZE], store=DIR, \
-      host_socket=PATH, \
-      size=SIZE (the most bytes of all regions), region_size=SIZE (of a region made by mkdir), \
-      uid=N, gid=N, mode=OCTAL, passthrough=auto|on|off, fsname=NAME, allow_other, noallow_other.
+      host_socket=PATH, size=SIZE (the most bytes of all regions), region_size=SIZE (of a region \
+      made by mkdir), uid=N, gid=N, mode=OCTAL, passthrough=auto|on|off, dev_links, \
+      log_level=error|warning|notice|info|debug, fsname=NAME, allow_other, noallow_other.
 
       SIZE takes plain bytes, or K, M or G. End the daemon with umount(8) or SIGTERM.
       """,
