@@ -18,10 +18,15 @@ final class Installation {
     _ = try? shell("rm -rf \"$DESTDIR\"", ["DESTDIR": root])
   }
 
-  /// Runs make as a user does, but with the executable of this build.
+  /// Runs make as a user does, but with the executable of this build. What it generates must be gone
+  /// at its end.
   func run(_ target: String) throws {
     let result = try shell(
-      "make --no-print-directory \(target) BIN=\"$BUILD\" \(variables)", ["DESTDIR": root])
+      """
+      make --no-print-directory \(target) BIN="$BUILD" \(variables) &
+      wait $!
+      test ! -e .build/install-$! || echo "something is left"
+      """, ["DESTDIR": root])
     guard result.status == 0, result.output.isEmpty else { throw MakeFailure(result: result) }
   }
 
