@@ -39,7 +39,7 @@ extension MountTests {
       ("region=links,dev_links,log_level=error", ""),
     ]
 
-    @Test func `options`() throws {
+    @Test(.ifNotEmulated) func `options`() throws {
       let world = try InstalledWorld()
       // The page cache takes the daemon's own writes.
       let readOnly = MountMode.available.contains(.passthrough) ? [("ro", "ro")] : []
@@ -61,7 +61,7 @@ extension MountTests {
       try world.waitUntilEmpty()
     }
 
-    @Test func `mount -a mounts once`() throws {
+    @Test(.ifNotEmulated) func `mount -a mounts once`() throws {
       let world = try InstalledWorld(
         fstab: """
           none /mnt/vsoc vsocfs region=one 0 0
@@ -90,7 +90,7 @@ extension MountTests {
       try world.waitUntilEmpty()
     }
 
-    @Test func `a line that cannot be mounted leaves the others alone`() throws {
+    @Test(.ifNotEmulated) func `a line that cannot be mounted leaves the others alone`() throws {
       let world = try InstalledWorld(
         fstab: """
           none /mnt/broken vsocfs layout=/etc/vsocfs/broken.json5,nofail 0 0
@@ -110,7 +110,7 @@ extension MountTests {
       try world.waitUntilEmpty()
     }
 
-    @Test func `mistakes`() throws {
+    @Test(.ifNotEmulated) func `mistakes`() throws {
       let world = try InstalledWorld()
       for (options, message) in [
         ("foo=1", "-o foo: unknown option"),
@@ -128,7 +128,7 @@ extension MountTests {
       try world.waitUntilEmpty()
     }
 
-    @Test func `switches of mount`() throws {
+    @Test(.ifNotEmulated) func `switches of mount`() throws {
       let world = try InstalledWorld()
       // Fake: what would be mounted is only looked at.
       #expect(try world.run("mount -f -t vsocfs none /mnt/vsoc -o region=one") == "")
@@ -150,7 +150,7 @@ extension MountTests {
       try world.waitUntilEmpty()
     }
 
-    @Test func `another namespace`() throws {
+    @Test(.ifNotEmulated) func `another namespace`() throws {
       let world = try InstalledWorld()
       let other = try world.start("exec unshare --mount sh -c 'echo $$; exec cat'")
       let pid = try #require(Int32(try other.line()))
@@ -164,7 +164,7 @@ extension MountTests {
       try world.waitUntilEmpty()
     }
 
-    @Test func `no remount`() throws {
+    @Test(.ifNotEmulated) func `no remount`() throws {
       let world = try InstalledWorld(fstab: "none /mnt/vsoc vsocfs region=one 0 0\n")
       let message = "vsocfs: -o remount: not possible: unmount, and mount with the new options\n"
       try world.run("mount /mnt/vsoc")
@@ -180,7 +180,7 @@ extension MountTests {
     }
 
     /// As nobody but a test calls it.
-    @Test func `wrong calls of the helper`() throws {
+    @Test(.ifNotEmulated) func `wrong calls of the helper`() throws {
       let world = try InstalledWorld()
       for (arguments, word) in [
         ("", "usage: "), ("none", "usage: "), ("none /mnt/vsoc -x", "-x: unknown option"),

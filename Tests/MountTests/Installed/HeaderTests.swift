@@ -18,7 +18,7 @@ extension MountTests {
       #expect(
         try world.run("./tour /mnt/vsoc/frames/data /mnt/vsoc/frames/peer/data")
           == "frames 65536 1 1\n0 0 0\n1 0 1\n0 1 0 0 1\n")
-      try world.run("umount /mnt/vsoc")
+      try world.unmount()
       try world.waitUntilEmpty()
     }
 

@@ -50,7 +50,7 @@ extension MountTests {
       try world.waitUntilEmpty()
     }
 
-    @Test func `what is not the user's`() throws {
+    @Test(.ifNotEmulated) func `what is not the user's`() throws {
       let world = try InstalledWorld(fstab: "none /mnt/vsoc vsocfs users,noauto 0 0\n")
       let theirs = try world.shell("mount /mnt/vsoc", as: .user)
       #expect(theirs.status == 32)
@@ -66,7 +66,7 @@ extension MountTests {
       try world.waitUntilEmpty()
     }
 
-    @Test func `others are let in where fuse.conf permits it`() throws {
+    @Test(.ifNotEmulated) func `others are let in where fuse.conf permits it`() throws {
       let refusing = try Self.world("user,noauto,allow_other")
       let refused = try refusing.shell("mount ~/vsoc", as: .user)
       #expect(refused.status == 32)

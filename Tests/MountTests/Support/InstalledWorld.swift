@@ -158,6 +158,11 @@ final class InstalledWorld {
     return result.output
   }
 
+  /// Unmounts as soon as the daemon has been told that what was open there is closed.
+  func unmount(_ path: String = "/mnt/vsoc", as person: Person = .root) throws {
+    try eventually("unmounted") { try shell("exec umount '\(path)'", as: person).status == 0 }
+  }
+
   /// Writes a file of the world.
   func write(_ text: String, to path: String) throws {
     let process = try start("cat > '\(path)'")
@@ -165,5 +170,12 @@ final class InstalledWorld {
     process.closeInput()
     let status = try process.wait()
     guard status == 0 else { throw HarnessError("cannot write \(path): \(process.transcript)") }
+  }
+}
+
+extension Trait where Self == ConditionTrait {
+  /// Not where all is emulated: to build a world takes many seconds there, which other tests need.
+  static var ifNotEmulated: Self {
+    .enabled(if: Deadline.slowness < 5, "the machine is emulated")
   }
 }
