@@ -55,9 +55,9 @@ run: build
 	echo 'Ctrl-C unmounts.'; \
 	wait
 
-# What is installed, each as mode:source:target; `link` for a mode makes a symbolic link. What is generated for it depends on the variables
-# above, and is gone when the files are in their places; each run of make has a directory of its own
-# for that.
+# What is installed, each as mode:source:target; `link` for a mode makes a symbolic link. What is
+# generated for it depends on the variables above, and is gone when the files are in their places; each
+# run of make has a directory of its own for that.
 GENERATED := .build/install-$(shell echo $$PPID)
 put = $(foreach source,$(2),$(1):$(source):$(3)/$(notdir $(source)))
 generated = $(patsubst $(1)/%.in,$(GENERATED)/%,$(wildcard $(1)/*.in))
