@@ -20,15 +20,17 @@ extension MountTests {
         }
       }
 
-      /// Runs a script, with `$V` for the daemon, `$M` for a mount point, `$D` for the directory that is
-      /// /dev. All mounts are gone with it.
-      func run(_ script: String, within milliseconds: Int = Deadline.usual) throws -> ScriptResult {
+      /// Runs a script, with `$V` for the daemon and `$M` for a mount point, which must say what is
+      /// expected, with `M` for the mount point. All mounts are gone with it.
+      func expect(
+        _ expected: String, from script: String, sourceLocation: SourceLocation = #_sourceLocation
+      ) throws {
         let prologue = """
           exec 2>&1
           mknod -m 666 "$W/dev/null" c 1 3 || :
           mknod -m 666 "$W/dev/fuse" c 10 229 || :
           mount --bind "$W/dev" /dev
-          D=$W/dev M=$W/mnt
+          M=$W/mnt
           daemon() {
             for p in $(grep -lszxF -- "$M" /proc/[0-9]*/cmdline); do
               grep -qsz '^--ready-descriptor=' "$p" && basename "${p%/cmdline}"
@@ -41,52 +43,39 @@ extension MountTests {
           ["unshare", "--mount", "sh", "-euc", prologue + "\n" + script],
           environment: [
             "W": directory.path, "V": Programs.daemon,
-            "O": MountMode.current.arguments.joined(separator: " "),
+            "LC_ALL": "C", "O": MountMode.current.arguments.joined(separator: " "),
           ])
         process.closeInput()
-        let output = try process.rest(within: milliseconds)
-        return ScriptResult(output: output, status: try process.wait())
+        let output = try process.rest().split(
+          separator: directory.path + "/mnt", omittingEmptySubsequences: false
+        ).joined(separator: "M")
+        #expect(try process.wait() == 0, "\(output)", sourceLocation: sourceLocation)
+        #expect(output == expected, sourceLocation: sourceLocation)
       }
     }
 
     @Test func `each region has a link, which comes and goes with it`() throws {
       let world = try World()
-      let result = try world.run(
-        """
-        $V $O -o dev_links --region one --region two $M
-        for name in one two; do test "$(readlink /dev/$name)" = $M/$name/data; done
-        mkdir $M/three
-        printf hello | dd of=/dev/three bs=1 seek=8192 conv=notrunc status=none
-        dd if=$M/three/peer/data bs=1 skip=8192 count=5 status=none; echo
-        until rmdir $M/three; do sleep 0.01; done
-        ls /dev
-        umount $M
-        ended
-        ls /dev
-        """)
-      #expect(
-        result.status == 0 && result.output == "hello\nfuse\nnull\none\ntwo\nfuse\nnull\n",
-        "\(result.output)")
+      try world.expect(
+        "hello\nfuse\nnull\none\ntwo\nfuse\nnull\n",
+        from: """
+          $V $O -o dev_links --region one --region two $M
+          for name in one two; do test "$(readlink /dev/$name)" = $M/$name/data; done
+          mkdir $M/three
+          printf hello | dd of=/dev/three bs=1 seek=8192 conv=notrunc status=none
+          dd if=$M/three/peer/data bs=1 skip=8192 count=5 status=none; echo
+          until rmdir $M/three; do sleep 0.01; done
+          ls /dev
+          umount $M
+          ended
+          ls /dev
+          """)
     }
 
     @Test func `what has a name already is left alone`() throws {
       let world = try World()
-      let result = try world.run(
+      try world.expect(
         """
-        $V $O -o dev_links --region null $M || echo status $?
-        ! mountpoint -q $M
-        ln -s elsewhere /dev/one
-        $V $O -o dev_links --region two --region one $M || echo status $?
-        ls /dev; rm /dev/one
-        $V $O -o dev_links --region one $M
-        mkdir $M/fuse || echo status $?
-        ls $M
-        ln -sf elsewhere /dev/one
-        umount $M
-        ended
-        readlink /dev/one
-        """)
-      let wanted = """
         vsocfs: -o dev_links: /dev/null: File exists
         status 1
         vsocfs: -o dev_links: /dev/one: File exists
@@ -94,35 +83,42 @@ extension MountTests {
         fuse
         null
         one
-        mkdir: cannot create directory ‘M/fuse’: File exists
+        mkdir: cannot create directory 'M/fuse': File exists
         status 1
         one
         elsewhere
 
-        """
-      let output = result.output.split(separator: world.directory.path + "/mnt").joined(
-        separator: "M"
-      )
-      .split(separator: "'M/fuse'").joined(separator: "‘M/fuse’")
-      #expect(result.status == 0 && output == wanted, "\(result.output)")
+        """,
+        from: """
+          $V $O -o dev_links --region null $M || echo status $?
+          ! mountpoint -q $M
+          ln -s elsewhere /dev/one
+          $V $O -o dev_links --region two --region one $M || echo status $?
+          ls /dev; rm /dev/one
+          $V $O -o dev_links --region one $M
+          mkdir $M/fuse || echo status $?
+          ls $M
+          ln -sf elsewhere /dev/one
+          umount $M
+          ended
+          readlink /dev/one
+          """)
     }
 
     @Test func `links that a killed daemon left are taken over`() throws {
       let world = try World()
-      let result = try world.run(
-        """
-        $V $O -o dev_links --region one --region two $M
-        kill -9 $(daemon)
-        ended
-        ls /dev
-        $V $O -o dev_links --region one $M
-        umount $M
-        ended
-        ls /dev
-        """)
-      #expect(
-        result.status == 0 && result.output == "fuse\nnull\none\ntwo\nfuse\nnull\ntwo\n",
-        "\(result.output)")
+      try world.expect(
+        "fuse\nnull\none\ntwo\nfuse\nnull\ntwo\n",
+        from: """
+          $V $O -o dev_links --region one --region two $M
+          kill -9 $(daemon)
+          ended
+          ls /dev
+          $V $O -o dev_links --region one $M
+          umount $M
+          ended
+          ls /dev
+          """)
     }
 
     /// In the background nobody reads what a daemon writes: its lines go where syslog(3) sends them.
@@ -131,14 +127,14 @@ extension MountTests {
       let socket = unsafe mt_notify_socket(world.directory.path + "/dev/log")
       guard socket >= 0 else { throw HarnessError("log socket: errno \(-socket)") }
       defer { close(socket) }
-      let result = try world.run(
-        """
-        $V $O -o log_level=info --region one $M
-        mkdir $M/two
-        umount $M
-        ended
-        """)
-      #expect(result.status == 0 && result.output == "", "\(result.output)")
+      try world.expect(
+        "",
+        from: """
+          $V $O -o log_level=info --region one $M
+          mkdir $M/two
+          umount $M
+          ended
+          """)
       var lines: [String] = []
       var buffer = [UInt8](repeating: 0, count: 4096)
       while mt_readable(socket, 0) == 1 {
