@@ -51,6 +51,8 @@ enum Program {
   private static func serveInBackground(
     _ request: MountRequest, ready: consuming Descriptor
   ) throws {
+    // Started by way of /proc/self/exe, it has that name.
+    Thread.nameCurrent("vsocfs")
     let configuration = try configuration(for: request)
     // Until it is ready there is somebody who waits for it and reads what it says.
     let log = DaemonLog(.standardError, level: configuration.logLevel.level)

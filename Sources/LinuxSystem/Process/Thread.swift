@@ -15,6 +15,11 @@ package enum Thread {
     }
   }
 
+  /// Names the calling thread; the name of the main one is that of the process for ps and pkill.
+  package static func nameCurrent(_ name: String) {
+    unsafe vsocfs_thread_name(name)
+  }
+
   /// Runs `body` in a new thread with all signals blocked.
   ///
   /// - Parameters:
