@@ -20,9 +20,10 @@ DOC_DIR := $(PREFIX)/share/doc/vsocfs
 # Needs a Swift 6.3 toolchain and Debian 12; everything else is installed where it is missing.
 PACKAGES := fuse3 libfuse3-dev pkg-config
 # The tests compile C clients, also for 32 bits, run Python ones, with the atomic operations of C, and
-# virtual machines, complete command lines in each shell, and show where a stuck daemon is.
+# virtual machines, complete command lines in each shell, confine clients, render manual pages, and show
+# where a stuck daemon is.
 TEST_PACKAGES := gcc g++ gdb gcc-multilib g++-multilib libc6-dev libc6-dev-i386 python3 libatomic1 \
-  qemu-system-x86 zsh fish shellcheck
+  qemu-system-x86 zsh fish shellcheck bubblewrap man-db mandoc
 
 # Other kernels are unpacked from their packages and booted in virtual machines.
 KERNEL_PACKAGES := cpio kmod
