@@ -66,8 +66,9 @@ enum Program {
   private static func serveInForeground(_ request: MountRequest) throws {
     let configuration = try configuration(for: request)
     let log = DaemonLog(.foreground, level: configuration.logLevel.level)
-    try serve(configuration, log: log) { ServiceManager.notify("READY=1") }
-    ServiceManager.notify("STOPPING=1")
+    try serve(
+      configuration, log: log, ready: { ServiceManager.notify("READY=1") },
+      ending: { ServiceManager.notify("STOPPING=1") })
   }
 
   private static func configuration(for request: MountRequest) throws -> MountConfiguration {

@@ -5,13 +5,13 @@ internal import LinuxSystem
 internal import Logging
 package import VsocConfiguration
 
-/// Mounts, calls `ready` once the mount can be used, and returns after a clean unmount: by umount(2),
-/// SIGTERM, SIGINT or SIGHUP. The calling thread, which must be the only one, becomes the one that
-/// answers interrupts.
+/// Mounts, calls `ready` once the mount can be used and `ending` when its end begins, and returns after
+/// a clean unmount: by umount(2), SIGTERM, SIGINT or SIGHUP. The calling thread, which must be the only
+/// one, becomes the one that answers interrupts.
 ///
 /// - Throws: an error whose description is one line, with nothing left mounted.
 package func serve(
-  _ configuration: MountConfiguration, log: DaemonLog, ready: () -> Void
+  _ configuration: MountConfiguration, log: DaemonLog, ready: () -> Void, ending: () -> Void = {}
 ) throws {
   ResourceLimits.raiseDescriptors()
   let signals = try ShutdownSignalDescriptor()
@@ -25,6 +25,7 @@ package func serve(
   ready()
   server.announce()
   let reason = server.run(until: signals.descriptor)
+  ending()
   server.end()
   log.logger.notice("\(reason)")
 }
