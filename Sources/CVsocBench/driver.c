@@ -79,6 +79,10 @@ int vsocfs_bench_file(const char *directory, size_t size) {
 
 int vsocfs_bench_eventfd(void) { return or_errno(eventfd(0, EFD_CLOEXEC)); }
 
+int vsocfs_bench_socket_pair(int ends[2]) {
+  return or_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+}
+
 int vsocfs_bench_catch_signals(void) {
   sigset_t set;
   sigemptyset(&set);

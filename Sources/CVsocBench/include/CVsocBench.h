@@ -59,6 +59,8 @@ int vsocfs_bench_memfd(size_t size);
 /* A file without a name in the file system of `directory`, with all its blocks. */
 int vsocfs_bench_file(const char *directory, size_t size);
 int vsocfs_bench_eventfd(void);
+/* Two connected stream sockets. */
+int vsocfs_bench_socket_pair(int ends[2]);
 /* Blocks the signals that end the benchmark and returns a signalfd for them. */
 int vsocfs_bench_catch_signals(void);
 /* Starts `argv` with the `count` descriptors from VSOCFS_BENCH_BOARD_FD up and stderr on

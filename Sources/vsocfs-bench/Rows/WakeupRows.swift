@@ -18,7 +18,7 @@ func futexRows(_ bench: Bench) throws(BenchError) -> [Row] {
   }
 }
 
-/// Doorbells against the C daemon, and both against eventfd.
+/// Doorbells against the C daemon, and against what there is without a file system.
 func doorbellRows(_ bench: Bench) throws(BenchError) -> [Row] {
   let bench = bench.often
   let daemons = try bench.startDaemons("bench")
@@ -34,16 +34,20 @@ func doorbellRows(_ bench: Bench) throws(BenchError) -> [Row] {
       { (daemon) throws(BenchError) in
         try bench.pingPong(["bench/doorbell", "bench/peer/doorbell"].map(daemon.path), by: way)
       },
-      baselines: 2,
+      baselines: 3,
       { (index) throws(BenchError) in
-        index == 0
-          ? try bench.pingPong(["north", "south"].map(baseline.path), by: way)
-          : try bench.eventfdPingPong(by: way)
+        switch index {
+        case 0: try bench.pingPong(["north", "south"].map(baseline.path), by: way)
+        case 1: try bench.eventfdPingPong(by: way)
+        default: try bench.socketPingPong(by: way)
+        }
       })
-    for (index, other) in ["C daemon (\(loop))", "eventfd"].enumerated() {
+    let others = [
+      ("", "C daemon (\(loop))"), ("-eventfd", "eventfd"), ("-socket", "UNIX socket"),
+    ]
+    for (index, (suffix, other)) in others.enumerated() {
       let subject = Subject(
-        index == 0 ? "doorbell-\(way)" : "doorbell-\(way)-eventfd", text,
-        atMost: index == 0 ? 1.1 : nil, daemonIn: .all)
+        "doorbell-\(way)\(suffix)", text, atMost: index == 0 ? 1.1 : nil, daemonIn: .all)
       for (daemon, side) in zip(daemons, sides.daemons) {
         rows.append(.comparing(subject, daemon.mode, side, to: other, sides.baselines[index]))
       }
@@ -74,6 +78,17 @@ extension Bench {
     let other = "fd:\(VSOCFS_BENCH_FIRST_FD + 1)"
     let pair = clients([(firstHandedOver, other), (other, firstHandedOver)], way, "counter")
     return try run(pair, handing: [first, second]).samples()
+  }
+}
+
+extension Bench {
+  fileprivate func socketPingPong(by way: String) throws(BenchError) -> Samples {
+    var ends: [Int32] = [-1, -1]
+    _ = try check("socketpair", unsafe vsocfs_bench_socket_pair(&ends))
+    defer { for end in ends { close(end) } }
+    let other = "fd:\(VSOCFS_BENCH_FIRST_FD + 1)"
+    let pair = clients([(firstHandedOver, firstHandedOver), (other, other)], way, "counter")
+    return try run(pair, handing: ends).samples()
   }
 }
 
