@@ -50,6 +50,20 @@ extension MountTests {
       }
     }
 
+    /// What is shown of the log is in it.
+    @Test func `lines of the log`() throws {
+      let shown = try Self.documents.flatMap { $0.blocks(in: "text") }.flatMap(\.lines)
+      #expect(!shown.isEmpty)
+      try withMount { mount in
+        for line in shown {
+          // It is ready before it says so.
+          try eventually("\(line) in the log:\n\(mount.allOfLog)") {
+            mount.allOfLog.contains("vsocfs: notice: \(line)\n")
+          }
+        }
+      }
+    }
+
     @Test func `layout files are ones`() throws {
       let world = try InstalledWorld()
       let layouts = try Self.documents.flatMap { document in
