@@ -32,8 +32,11 @@ KERNELS ?= linux-image-amd64
 # What virtual machines have that are ends of a region.
 VM_PACKAGES := $(KERNEL_PACKAGES) busybox-static
 
-.PHONY: build run install uninstall test test-tsan test-asan test-kernels test-vm bench lint clean \
-  packages test-packages kernel-packages vm-packages
+# What makes the Debian package.
+DEB_PACKAGES := debhelper dpkg-dev
+
+.PHONY: build run install uninstall deb test test-tsan test-asan test-kernels test-vm bench lint \
+  clean packages test-packages kernel-packages vm-packages deb-packages
 
 build: packages
 	swift build -c release --static-swift-stdlib --product vsocfs
@@ -114,6 +117,10 @@ uninstall:
 $(BIN)/vsocfs:
 	@$(MAKE) --no-print-directory build
 
+# Leaves .build/deb/vsocfs_VERSION_amd64.deb.
+deb: deb-packages build
+	@packaging/make-deb.sh '$(BIN)'
+
 # Everything that CI runs.
 test: packages test-packages lint
 	swift build
@@ -156,7 +163,8 @@ packages: LIST = $(PACKAGES)
 test-packages: LIST = $(TEST_PACKAGES)
 kernel-packages: LIST = $(KERNEL_PACKAGES)
 vm-packages: LIST = $(VM_PACKAGES)
-packages test-packages kernel-packages vm-packages:
+deb-packages: LIST = $(DEB_PACKAGES)
+packages test-packages kernel-packages vm-packages deb-packages:
 	@missing=; for package in $(LIST); do \
 	  dpkg-query -W -f '$${db:Status-Status}\n' "$$package" 2>&1 | grep -qx installed \
 	    || missing="$$missing $$package"; \
