@@ -32,11 +32,12 @@ KERNELS ?= linux-image-amd64
 # What virtual machines have that are ends of a region.
 VM_PACKAGES := $(KERNEL_PACKAGES) busybox-static
 
-# What makes the Debian package.
+# The Debian package, and a Debian to try it in.
 DEB_PACKAGES := debhelper dpkg-dev
+CONTAINER_PACKAGES := $(DEB_PACKAGES) lintian debootstrap systemd-container
 
-.PHONY: build run install uninstall deb test test-tsan test-asan test-kernels test-vm bench lint \
-  clean packages test-packages kernel-packages vm-packages deb-packages
+.PHONY: build run install uninstall deb test test-tsan test-asan test-kernels test-vm test-package bench \
+  lint clean packages test-packages kernel-packages vm-packages deb-packages container-packages
 
 build: packages
 	swift build -c release --static-swift-stdlib --product vsocfs
@@ -127,6 +128,7 @@ test: packages test-packages lint
 	swift test
 	@$(MAKE) --no-print-directory test-kernels
 	@$(MAKE) --no-print-directory test-vm
+	@$(MAKE) --no-print-directory test-package
 
 # The real-mount tests on kernels of Debian packages: names for apt, or paths of .deb files. They
 # drive the executable that users get, which starts and runs faster where all has to be emulated.
@@ -138,6 +140,10 @@ test-kernels: test-packages kernel-packages build
 # Virtual machines that take part in a region, with the first of the kernels.
 test-vm: test-packages vm-packages build
 	@Tests/VirtualMachines/test-vm.sh '$(BIN)' '$(firstword $(KERNELS))'
+
+# The Debian package in a fresh Debian: installed, used with and without systemd, and purged.
+test-package: test-packages container-packages deb
+	@Tests/Package/test-package.sh .build/deb/*.deb
 
 test-tsan: packages test-packages
 	swift test --sanitize=thread --scratch-path .build-tsan
@@ -164,7 +170,8 @@ test-packages: LIST = $(TEST_PACKAGES)
 kernel-packages: LIST = $(KERNEL_PACKAGES)
 vm-packages: LIST = $(VM_PACKAGES)
 deb-packages: LIST = $(DEB_PACKAGES)
-packages test-packages kernel-packages vm-packages deb-packages:
+container-packages: LIST = $(CONTAINER_PACKAGES)
+packages test-packages kernel-packages vm-packages deb-packages container-packages:
 	@missing=; for package in $(LIST); do \
 	  dpkg-query -W -f '$${db:Status-Status}\n' "$$package" 2>&1 | grep -qx installed \
 	    || missing="$$missing $$package"; \
