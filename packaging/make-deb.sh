@@ -13,9 +13,9 @@ programs=$(realpath "$1")
 cd "$(dirname "$0")/.."
 
 version=$(sed -n 's/.*productVersion = "\(.*\)"/\1/p' Sources/VsocConfiguration/ProductVersion.swift)
-changelog=$(dpkg-parsechangelog --show-field Version)
+changelog=$(dpkg-parsechangelog --file packaging/debian/changelog --show-field Version)
 if [[ $changelog != "$version" ]]; then
-  echo "make-deb: debian/changelog is of version $changelog, the sources are of $version" >&2
+  echo "make-deb: packaging/debian/changelog is of version $changelog, the sources are of $version" >&2
   exit 1
 fi
 
@@ -23,6 +23,7 @@ rm -rf .build/deb
 mkdir -p .build/deb/vsocfs
 trap 'rm -rf .build/deb/vsocfs' EXIT
 tar -c --exclude=./.git --exclude='./.build*' . | tar -x -C .build/deb/vsocfs
+mv .build/deb/vsocfs/packaging/debian .build/deb/vsocfs
 if ! (cd .build/deb/vsocfs && BIN=$programs dpkg-buildpackage --build=binary --no-sign) \
   > .build/deb/log 2>&1; then
   cat .build/deb/log >&2
