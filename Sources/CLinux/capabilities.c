@@ -10,6 +10,7 @@
 #include "result.h"
 
 _Static_assert(VSOCFS_CAP_DAC_OVERRIDE == CAP_DAC_OVERRIDE, "capability");
+_Static_assert(VSOCFS_CAP_IPC_LOCK == CAP_IPC_LOCK, "capability");
 _Static_assert(VSOCFS_CAP_SYS_PTRACE == CAP_SYS_PTRACE, "capability");
 _Static_assert(VSOCFS_CAP_SYS_ADMIN == CAP_SYS_ADMIN, "capability");
 

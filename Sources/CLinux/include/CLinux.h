@@ -110,6 +110,7 @@ int vsocfs_refuse_new_privileges(void);
 /* CAP_* of <linux/capability.h>. */
 enum vsocfs_capability {
   VSOCFS_CAP_DAC_OVERRIDE = 1,
+  VSOCFS_CAP_IPC_LOCK = 14,
   VSOCFS_CAP_SYS_PTRACE = 19,
   VSOCFS_CAP_SYS_ADMIN = 21,
 };

@@ -17,6 +17,7 @@ package struct Capabilities: OptionSet, Hashable, Sendable {
   }
 
   package static let dacOverride = Capabilities(VSOCFS_CAP_DAC_OVERRIDE)
+  package static let ipcLock = Capabilities(VSOCFS_CAP_IPC_LOCK)
   package static let sysPtrace = Capabilities(VSOCFS_CAP_SYS_PTRACE)
   package static let sysAdmin = Capabilities(VSOCFS_CAP_SYS_ADMIN)
 

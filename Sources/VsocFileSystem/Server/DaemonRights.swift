@@ -16,9 +16,11 @@ struct DaemonRights: Sendable {
 
   private let reasons: [Reason]
 
-  /// - Parameter hasManagedRegions: whether callers may ask for permissions by way of a manager; there
-  ///   will be no other managed regions than now.
-  init(hasManagedRegions: Bool) {
+  /// - Parameters:
+  ///   - servesPages: whether clients' memory comes from requests, also when memory is short.
+  ///   - hasManagedRegions: whether callers may ask for permissions by way of a manager; there will be
+  ///     no other managed regions than now.
+  init(servesPages: Bool, hasManagedRegions: Bool) {
     var reasons = [
       Reason(
         capability: .sysAdmin, name: "CAP_SYS_ADMIN",
@@ -27,6 +29,12 @@ struct DaemonRights: Sendable {
         capability: .dacOverride, name: "CAP_DAC_OVERRIDE",
         use: "to use the regions' files whoever owns them"),
     ]
+    if servesPages {
+      reasons.append(
+        Reason(
+          capability: .ipcLock, name: "CAP_IPC_LOCK",
+          use: "to keep in place what it takes to serve pages"))
+    }
     if hasManagedRegions {
       reasons.append(
         Reason(

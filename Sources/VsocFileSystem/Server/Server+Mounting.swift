@@ -31,12 +31,12 @@ extension Server {
       // Without the right to, there is less to rely on when memory is short.
       _ = vsocfs_become_io_flusher()
       session.allowDirtyPages()
-      try restrictRights()
+      try restrictRights(servesPages: true)
       let rooms = try SharedRooms(Self.listeners, for: session)
       let keeper = try startGuard(of: path, rooms)
       try servePages(MountMapping(own, keeper: keeper), rooms)
     } else {
-      try restrictRights()
+      try restrictRights(servesPages: false)
       fileSystem.mode = .passthrough(BackingFiles(session))
       try session.start(.adaptive(Self.workers))
     }
@@ -60,9 +60,10 @@ extension Server {
   }
 
   /// Before there is another thread.
-  private func restrictRights() throws {
+  private func restrictRights(servesPages: Bool) throws {
     guard isPrivileged else { return }
-    let rights = DaemonRights(hasManagedRegions: engine.regions.contains(where: \.isManaged))
+    let rights = DaemonRights(
+      servesPages: servesPages, hasManagedRegions: engine.regions.contains(where: \.isManaged))
     do {
       try rights.restrict()
     } catch {

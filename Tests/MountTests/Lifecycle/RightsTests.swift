@@ -7,8 +7,10 @@ import Testing
 extension MountTests {
   /// What root's daemon may still do once it has mounted (capabilities(7)).
   @Suite struct Rights {
-    static let usual: UInt64 = 1 << 1 | 1 << 21
-    static let withManagedRegions = usual | 1 << 19
+    static var usual: UInt64 {
+      1 << 1 | 1 << 21 | (MountMode.current == .pageCache ? 1 << 14 : 0)
+    }
+    static var withManagedRegions: UInt64 { usual | 1 << 19 }
 
     /// Every thread of a process has just these, for good.
     private func expect(
@@ -53,7 +55,7 @@ extension MountTests {
       }
     }
 
-    @Test func `a daemon of root's keeps two, and says why`() throws {
+    @Test func `a daemon of root's keeps few, and says why`() throws {
       try withMount { mount in
         try startThreads(mount, region: "demo")
         expect(Self.usual, of: mount.pid)
@@ -64,6 +66,7 @@ extension MountTests {
         #expect(lines.count == 1, "\(mount.allOfLog)")
         #expect(lines.first?.contains("CAP_SYS_ADMIN to ") == true)
         #expect(lines.first?.contains("CAP_DAC_OVERRIDE to ") == true)
+        #expect(lines.first?.contains("CAP_IPC_LOCK to ") == (mount.mode == .pageCache))
         #expect(lines.first?.contains("CAP_SYS_PTRACE") == false)
       }
     }
@@ -73,6 +76,14 @@ extension MountTests {
         try startThreads(mount, region: "manager")
         expect(Self.withManagedRegions, of: mount.pid)
         #expect(mount.allOfLog.contains("CAP_SYS_PTRACE to look at "))
+      }
+    }
+
+    /// Rooms for requests, which must be there when memory is short: more than the limit.
+    @Test(OnlyInMode(.pageCache)) func `memory is kept in place`() throws {
+      try withMount(through: ["prlimit", "--memlock=65536:65536"]) { mount in
+        let locked = Proc.value(of: "VmLck", in: "/proc/\(mount.pid)/status")?.split(separator: " ")
+        #expect(locked?.first.flatMap { Int($0) } ?? 0 > 1 << 10, "KiB")
       }
     }
 
