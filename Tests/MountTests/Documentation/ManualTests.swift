@@ -104,6 +104,20 @@ extension MountTests {
         #expect(world.mounts().count == (isMount ? 1 : 0), "\(command)")
         if isMount { try world.run("umount /mnt/vsoc") }
       }
+      // And those of vsocfs(5), which show the tree in use.
+      let tree = try #require(contents(of: Self.path("vsocfs.5")))
+      let block = try #require(tree.firstRange(of: "\n.SH EXAMPLES\n.EX\n"))
+      let end = try #require(tree[block.upperBound...].firstRange(of: "\n.EE\n"))
+      let lines = tree[block.upperBound..<end.lowerBound].replacing("\\-", with: "-")
+      #expect(lines.split(separator: "\n").count == 5)
+      try world.run(
+        """
+        vsocfs --region demo /mnt/vsoc; mkdir /mnt/other
+        \(lines)
+        kill $!; wait $! || :; umount /mnt/other
+        test "$(stat -c %a /mnt/vsoc/big/peer/data)" = 600
+        until umount /mnt/vsoc 2> /dev/null; do sleep 0.01; done
+        """)
       try world.waitUntilEmpty()
     }
   }
