@@ -43,9 +43,12 @@ final class InstalledWorld {
   }
 
   deinit {
+    // A daemon whose guard dies with it can wait for itself for good.
+    for pid in processes where !Proc.isGuard(pid) { kill(pid, SIGKILL) }
+    try? waitUntilEmpty()
     // The keeper last: without it nobody could be told from others.
     for pid in processes { kill(pid, SIGKILL) }
-    try? eventually("nobody in the world") { processes.isEmpty }
+    try? waitUntilEmpty()
     keeper.kill()
     close(namespace)
   }

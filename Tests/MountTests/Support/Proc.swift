@@ -70,6 +70,11 @@ enum Proc {
     }
   }
 
+  /// Whether a process is the guard of a daemon.
+  static func isGuard(_ pid: Int32) -> Bool {
+    contents(of: "/proc/\(pid)/comm") == "vsocfs-guard\n"
+  }
+
   /// Resident memory in KiB.
   static func residentMemory(of pid: Int32) -> Int {
     Int(value(of: "VmRSS", in: "/proc/\(pid)/status")?.split(separator: " ").first ?? "") ?? 0
