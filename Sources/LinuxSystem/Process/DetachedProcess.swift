@@ -4,8 +4,8 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// Going on in the background: the program starts itself once more, in a session of its own, and
-/// waits until that one says that it is ready.
+/// Going on in the background: the program starts itself once more, and waits until that one says that
+/// it is ready, which then goes on in a session of its own.
 ///
 /// A fork without exec is no way to do it: a Mutex that was used before it breaks in the child.
 package enum DetachedProcess {
@@ -48,16 +48,19 @@ package enum DetachedProcess {
     defer { unsafe free(added) }
     unsafe arguments.insert(added, at: min(1, arguments.count))
     unsafe arguments.append(nil)
-    var fd = inherited.raw
     return try check {
-      unsafe vsocfs_spawn_session("/proc/self/exe", &arguments, environ, &fd, 1)
+      unsafe vsocfs_spawn_helper(
+        "/proc/self/exe", arguments, environ, STDERR_FILENO, inherited.raw)
     }
   }
 
-  /// Tells who started this process that it is ready, and lets go of their terminal and working
+  /// Tells who started this process that it is ready, and lets go of their session and working
   /// directory: relative paths must have been read or made absolute.
   package static func announceReady(on descriptor: consuming Descriptor) {
     StandardStreams.detach()
+    // Not before there is a mount: of the place of an automount (autofs) the kernel lets only the
+    // process group of the automounter in, and holds everybody else until something is mounted there.
+    _ = setsid()
     _ = unsafe chdir("/")
     // Whoever waited may be gone: that is no reason to end.
     _ = signal(SIGPIPE, SIG_IGN)
