@@ -11,7 +11,11 @@ property() { systemctl show --value --property "$2" "$1"; }
 is_in_state() { [[ $(property "$1" ActiveState) == "$2" ]]; }
 # Whether another process than PID serves, and is ready.
 is_served_by_another() { is_in_state "$1" active && [[ $(property "$1" MainPID) != "$2" ]]; }
-journal_has() { journalctl --quiet --sync && journalctl --quiet --unit "$1" --output cat | grep -q "$2"; }
+# Whether a unit's journal has a text, as far as options of journalctl select it.
+journal_has() {
+  journalctl --sync
+  [[ $(journalctl --quiet --output cat --unit "$1" "${@:3}") == *"$2"* ]]
+}
 
 # All that a daemon can be asked for, in a service: it may do less than one that is started by hand.
 everything_in_mode() {
@@ -98,10 +102,8 @@ END
   echo 'OPTIONS=-o layout=/etc/vsocfs/mnt-vsoc.json5' > /etc/vsocfs/mnt-vsoc.conf
   systemctl start "$service"
   use /mnt/vsoc/demo
-  journal_has "$service" CAP_SYS_ADMIN || fail 'the journal has no line of the daemon'
-  # One of the priority that the line has.
-  journalctl --quiet --unit "$service" --priority notice..notice --output cat | grep -q CAP_SYS_ADMIN \
-    || fail 'the line has another priority'
+  journal_has "$service" 'keeps CAP_SYS_ADMIN' --priority notice..notice \
+    || fail 'the journal has no line of the daemon with its priority'
 
   step 'an ordinary user asks, root answers'
   local answerer
@@ -139,6 +141,7 @@ END
   ls /mnt/vsoc > /dev/null
   is_gone /mnt/vsoc || fail 'the dead mount is there still'
   mv /etc/vsocfs/mnt-vsoc.bak /etc/vsocfs/mnt-vsoc.json5
+  systemctl reset-failed "$service"
   systemctl start "$service"
 
   step 'umount ends the service, stop ends the mount'
@@ -189,6 +192,7 @@ END
 none /srv/fstab vsocfs region=demo:1M,nofail 0 0
 none /srv/wrong vsocfs nofail,layout=/nowhere 0 0
 none /srv/user vsocfs noauto,user,region=demo:1M 0 0
+none /srv/auto vsocfs noauto,x-systemd.automount,region=demo:1M 0 0
 END
   systemctl daemon-reload
   mount /srv/fstab
@@ -213,10 +217,19 @@ END
 
 second_boot() {
   step 'both mounts are there; a wrong line with nofail has kept nothing from starting'
+  # With nofail nothing waits for it at boot.
+  within 20 mountpoint -q /srv/fstab
   use /srv/fstab/demo
   within 20 is_in_state "$service" active
   use /mnt/vsoc/demo
   is_in_state srv-wrong.mount failed || fail 'a wrong line has not failed'
+
+  step 'an automount mounts when somebody looks'
+  is_in_state srv-auto.mount inactive || fail 'it is mounted already'
+  timeout 30 ls /srv/auto/demo
+  use /srv/auto/demo
+  systemctl stop srv-auto.automount srv-auto.mount
+  within 20 is_gone /srv/auto
 
   step 'removal ends services, and leaves other mounts alone'
   apt-get -qqy -o Dpkg::Use-Pty=0 remove vsocfs

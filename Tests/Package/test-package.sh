@@ -117,14 +117,15 @@ ln -s ../operator.service root/etc/systemd/system/multi-user.target.wants
 
 for boot in first second; do
   echo "$boot" > test/boot
-  # With a device that everybody may open, as udev has it.
+  # With devices of its own: one that everybody may open, as udev has it, and one for automounts.
   # shellcheck disable=SC2016
   run container unshare --mount sh -euc '
     mount -t tmpfs none device
     mknod -m 666 device/fuse c 10 229
+    mknod device/autofs c 10 235
     exec systemd-nspawn --quiet --register=no --keep-unit --link-journal=no --boot --directory=root \
-      --bind="$PWD/device/fuse:/dev/fuse" --bind-ro="$PWD/packages:/packages" \
-      --bind="$PWD/test:/test"' || {
+      --bind="$PWD/device/fuse:/dev/fuse" --bind="$PWD/device/autofs:/dev/autofs" \
+      --bind-ro="$PWD/packages:/packages" --bind="$PWD/test:/test"' || {
     echo "status $?" >&2
     journalctl --quiet --no-pager --directory=root/var/log/journal >&2 || :
     tail -n 20 container.log >&2
