@@ -39,8 +39,10 @@ int vsocfs_device_of(int place) {
   return status.stx_dev_major == 0 ? (int)status.stx_dev_minor : -ENODEV;
 }
 
+/* Without O_DIRECTORY: where the mount has gone from the place of an automount, that would ask for
+ * another one. */
 static int open_place(const char *directory) {
-  int place = open(directory, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  int place = open(directory, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   return place < 0 ? -errno : place;
 }
 

@@ -82,7 +82,8 @@ int vsocfs_send_message(int socket, const void *bytes, size_t length, const int 
 }
 
 int vsocfs_clone_mount(const char *directory) {
-  return or_errno(syscall(SYS_open_tree, AT_FDCWD, directory, OPEN_TREE_CLONE | O_CLOEXEC));
+  return or_errno(syscall(SYS_open_tree, AT_FDCWD, directory,
+                          OPEN_TREE_CLONE | O_CLOEXEC | AT_NO_AUTOMOUNT));
 }
 
 int vsocfs_epoll_watch(int epoll, int fd, uint64_t token, _Bool writable, _Bool again) {
