@@ -228,8 +228,12 @@ second_boot() {
   is_in_state srv-auto.mount inactive || fail 'it is mounted already'
   timeout 30 ls /srv/auto/demo
   use /srv/auto/demo
-  systemctl stop srv-auto.automount srv-auto.mount
-  within 20 is_gone /srv/auto
+  umount /srv/auto
+  within 20 is_in_state srv-auto.mount inactive
+  systemctl stop srv-auto.automount
+  # The daemon has not looked there itself, at its end.
+  journal_has srv-auto.automount 'triggered by' || fail 'the journal does not tell of automounts'
+  ! journal_has srv-auto.automount '(vsocfs)' || fail 'the daemon has asked for another mount'
 
   step 'removal ends services, and leaves other mounts alone'
   apt-get -qqy -o Dpkg::Use-Pty=0 remove vsocfs
