@@ -3,7 +3,7 @@
  * An allocator of buffers, as a graphics stack has one: takes a free area of a managed region, puts
  * something there and lends it to another process, which knows nothing but the descriptor.
  *
- *   cc -I Sources/CVsocABI/include -o allocate docs/examples/allocate.c
+ *   cc $(pkg-config --cflags vsocfs) -o allocate allocate.c
  *   ./allocate /mnt/vsoc/manager /mnt/vsoc/buffers hello
  */
 #include <errno.h>

@@ -3,7 +3,7 @@
  * Asks the host end of a region a question: stores a number, posts its offset through the mapping
  * and sleeps until the answer is there. See answer.py for the other side.
  *
- *   cc -I Sources/CVsocABI/include -o ask docs/examples/ask.c
+ *   cc $(pkg-config --cflags vsocfs) -o ask ask.c
  *   ./ask /mnt/vsoc/demo 12
  */
 #include <fcntl.h>

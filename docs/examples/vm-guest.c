@@ -4,7 +4,7 @@
  * as the guest end, as ask.c does on a mount, or answers them as the host end. vm-host.sh answers on
  * a mount. What it needs of the guest is Linux, root and /sys:
  *
- *   gcc -std=c11 -static -I Sources/CVsocABI/include -o vm-guest docs/examples/vm-guest.c
+ *   gcc -std=c11 -static $(pkg-config --cflags vsocfs) -o vm-guest vm-guest.c
  *   ./vm-guest demo 7 12
  *
  * Where the device is bound to vfio-pci, which needs an IOMMU in the guest, it waits for the other end's

@@ -2,7 +2,6 @@
 
 internal import CFuse3
 internal import CFuseIO
-internal import CLinux
 internal import Glibc
 internal import LinuxSystem
 internal import SystemPackage
@@ -23,7 +22,6 @@ extension Session {
   private static let release: UInt32 = 18
 
   func startListening(_ rooms: SharedRooms) throws(Errno) {
-    vsocfs_reserve_heap()
     let listening = ListeningPool(try Semaphore())
     for number in 0..<rooms.count {
       pool.begin()

@@ -57,6 +57,10 @@ package struct DirectMapping: RegionMapping {
 /// in which the modes of SPEC §8 differ for the engine.
 package final class RegionStorage: Sendable {
   let files: any RegionFiles
+  /// Held while a region is mapped for use, and while such a mapping is undone: of any number of users
+  /// that want one, one makes it. Whoever else wants it then waits here, and not for the address space,
+  /// which the kernel locks while it waits for pages. Taken before all locks of regions.
+  let mappingTurn = Lock(())
   private let current: Lock<any RegionMapping>
   private let closed = Atomic(false)
 

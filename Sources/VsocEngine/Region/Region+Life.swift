@@ -40,14 +40,18 @@ extension Region {
     if mapping.isForUseOnly { try mapForUse() }
   }
 
-  /// Maps the memory for as long as there are users. If several do so at once, one mapping stays.
+  /// Maps the memory for as long as there are users, if it is not.
   private func mapForUse() throws(Errno) {
     guard state.withLock({ $0.memory == nil }) else { return }
     guard !storage.isClosed else { throw .operationNotSupportedByDevice }
-    let memory = try map()
-    state.withLock { state in
-      // Who closes the storage takes mappings away after that, under this lock.
-      if state.memory == nil, !storage.isClosed { state.memory = memory }
+    try storage.mappingTurn.withLock { _ throws(Errno) in
+      guard state.withLock({ $0.memory == nil }) else { return }
+      guard !storage.isClosed else { throw .operationNotSupportedByDevice }
+      let memory = try map()
+      state.withLock { state in
+        // Who closes the storage takes mappings away after that, under this lock.
+        if !storage.isClosed { state.memory = memory }
+      }
     }
   }
 
@@ -72,11 +76,14 @@ extension Region {
   /// A user that comes while the last one goes finds the mapping, or makes a new one: both look
   /// under the lock that guards it.
   private func unmapAfterUse() {
-    let memory = state.withLock { state -> RegionMemory? in
-      guard life.withLock({ $0.users == 0 }) else { return nil }
-      return state.memory.take()
+    guard state.withLock({ $0.memory != nil }) else { return }
+    storage.mappingTurn.withLock { _ in
+      let memory = state.withLock { state -> RegionMemory? in
+        guard life.withLock({ $0.users == 0 }) else { return nil }
+        return state.memory.take()
+      }
+      letGo(memory)
     }
-    letGo(memory)
   }
 
   // MARK: The file and the mapping
@@ -171,7 +178,10 @@ extension Region {
   }
 
   /// Lets the mapping go, whoever may still want it.
-  func unmap() { letGo(state.withLock { $0.memory.take() }) }
+  func unmap() {
+    guard let memory = state.withLock({ $0.memory.take() }) else { return }
+    storage.mappingTurn.withLock { _ in letGo(memory) }
+  }
 
   private func letGo(_ memory: RegionMemory?) {
     guard let memory else { return }

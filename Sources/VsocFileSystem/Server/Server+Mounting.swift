@@ -28,6 +28,8 @@ extension Server {
         throw MountError(
           "-o ro: not without passthrough (\(obstacle)), as the daemon writes through the mount")
       }
+      // Before there is another thread, which would have a heap of its own.
+      vsocfs_reserve_heap()
       // Without the right to, there is less to rely on when memory is short.
       _ = vsocfs_become_io_flusher()
       session.allowDirtyPages()

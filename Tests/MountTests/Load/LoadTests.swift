@@ -6,6 +6,26 @@ import Testing
 extension MountTests {
   /// A hostile client, and a crowd of idle ones.
   @Suite struct Load {
+    /// The daemon maps the region for the first of them; where its own mapping is one of the mount,
+    /// nothing that it does for that may wait for itself.
+    @Test(OnlyInMode(.pageCache)) func `a crowd opens a region that nobody has used`() throws {
+      for _ in 0..<max(40 / Deadline.slowness, 1) {
+        try withMount { mount in
+          let crowds = try ["demo", "demo/peer"].map { end in
+            try ChildProcess(
+              "/usr/bin/env",
+              [
+                "python3", Programs.script("first_opens.py"), mount(end), "200",
+              ])
+          }
+          for crowd in crowds {
+            #expect(try crowd.line(within: 20_000) == "open")
+            #expect(try crowd.wait() == 0)
+          }
+        }
+      }
+    }
+
     /// One client scribbles over a whole region and rings as fast as it can; its region has pollers
     /// and sleepers. Those of another region must not notice.
     @Test func `a scribbler spoils nothing but its own region`() throws {
