@@ -80,7 +80,10 @@ extension MountTests {
     }
 
     /// Rooms for requests, which must be there when memory is short: more than the limit.
-    @Test(OnlyInMode(.pageCache)) func `memory is kept in place`() throws {
+    @Test(
+      .disabled(if: Programs.areSanitized, "sanitizers make nothing of mlock(2)"),
+      OnlyInMode(.pageCache))
+    func `memory is kept in place`() throws {
       try withMount(through: ["prlimit", "--memlock=65536:65536"]) { mount in
         let locked = Proc.value(of: "VmLck", in: "/proc/\(mount.pid)/status")?.split(separator: " ")
         #expect(locked?.first.flatMap { Int($0) } ?? 0 > 1 << 10, "KiB")
