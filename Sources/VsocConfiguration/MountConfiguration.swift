@@ -138,9 +138,9 @@ package struct MountConfiguration: Hashable, Sendable {
     ]
     if allowOther { libfuseOptions.append("allow_other") }
     libfuseOptions += options.genericForLibfuse
+    libfuseOptions += options.labels.map(Self.escapedForLibfuse)
     hasDeviceLinks = options.hasDeviceLinks
     logLevel = options.logLevel ?? (request.isDebug ? .debug : .notice)
-    libfuseOptions += options.labels.map(Self.escapedForLibfuse)
     isForeground = request.isForeground
     isDebug = request.isDebug
   }

@@ -137,7 +137,7 @@ int vsocfs_wait_for_exit(int pid);
  * 0 or -errno. */
 int vsocfs_open_standard_streams(void);
 int vsocfs_detach_standard_streams(void);
-/* Whether standard error is the file of this device and inode ("device:inode"): a struct has its name in Swift. */
+/* Whether standard error is the file of this device and inode: a struct has its name in Swift. */
 _Bool vsocfs_standard_error_is(uint64_t device, uint64_t inode);
 
 /* A connected pair of UNIX sockets, close-on-exec: not in the module. */

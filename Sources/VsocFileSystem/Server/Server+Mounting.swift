@@ -61,17 +61,19 @@ extension Server {
     }
   }
 
+  private func rights(servesPages: Bool) -> DaemonRights {
+    DaemonRights(
+      servesPages: servesPages, hasManagedRegions: engine.regions.contains(where: \.isManaged))
+  }
+
   /// Before there is another thread.
   private func restrictRights(servesPages: Bool) throws {
     guard isPrivileged else { return }
-    let rights = DaemonRights(
-      servesPages: servesPages, hasManagedRegions: engine.regions.contains(where: \.isManaged))
     do {
-      try rights.restrict()
+      try rights(servesPages: servesPages).restrict()
     } catch {
       throw MountError("root's capabilities cannot be given up: \(error)")
     }
-    self.rights.withLock { $0 = rights }
   }
 
   /// Says in the log that there is a mount, and what its daemon may do.
@@ -80,7 +82,8 @@ extension Server {
     logger.notice(
       "mounted at \(mountPoint): \(fileSystem.mode.name), \(regions) \(regions == 1 ? "region" : "regions")"
     )
-    if let rights = rights.withLock({ $0 }) { logger.notice("keeps \(rights.description)") }
+    guard isPrivileged else { return }
+    logger.notice("keeps \(rights(servesPages: fileSystem.mode.pageCache != nil).description)")
   }
 
   /// A descriptor is needed for each; the rest is for open files.

@@ -34,8 +34,6 @@ package final class Server: Sendable {
   private let interrupts: InterruptQueue
   let session: Session
   private let ended: Ended
-  /// Nil if they were not root's.
-  let rights = Lock<DaemonRights?>(nil)
   /// In page-cache mode, from before anything is mapped until the connection has ended.
   let connectionGuard = Lock<ConnectionGuard?>(nil)
 
