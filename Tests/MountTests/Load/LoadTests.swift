@@ -30,25 +30,15 @@ extension MountTests {
     /// and sleepers. Those of another region must not notice.
     @Test func `a scribbler spoils nothing but its own region`() throws {
       try withMount(["--region", "good:64K", "--region", "bad:1M"]) { mount in
-        let (near, far) = try (mount.client(), mount.client())
-        let (guest, host) = try (
-          near.open(mount("good/doorbell")), far.open(mount("good/peer/doorbell"))
-        )
-        let rounds = 500
-        func pingPong() throws {
-          try far.send("pingpong", host, "\(rounds)", "0x2000", "serve")
-          let reply = try near(
-            "pingpong", guest, "\(rounds)", "0x2000", "start", within: 20_000)
-          #expect(reply == "\(rounds)")
-          #expect(try far.reply() == "\(rounds)")
-        }
+        let pingPong = try PingPong(in: "good", of: mount, rounds: 500)
+        let (near, rounds) = (pingPong.near, pingPong.rounds)
         func measure(_ body: () throws -> Void) throws -> Double {
           let before = Proc.cpuTime(of: mount.pid)
           try body()
           return Proc.cpuTime(of: mount.pid) - before
         }
         try pingPong()
-        let quiet = try measure(pingPong) / Double(rounds)
+        let quiet = try measure { try pingPong() } / Double(rounds)
 
         // Those who wait in the bad region. They may get anything, but they get it.
         let waiting = try mount.client()

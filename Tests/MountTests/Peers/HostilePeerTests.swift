@@ -53,18 +53,8 @@ extension MountTests {
     /// Both ends of a region are rung as fast as can be. Those of another one must not notice.
     @Test func `one that rings without end`() throws {
       try withMount(["--region", "demo", "--region", "good:64K"]) { mount in
-        let (near, far) = try (mount.client(), mount.client())
-        let (guest, host) = try (
-          near.open(mount("good/doorbell")), far.open(mount("good/peer/doorbell"))
-        )
-        let rounds = 300
-        func pingPong() throws {
-          try far.send("pingpong", host, "\(rounds)", "0x2000", "serve")
-          let reply = try near(
-            "pingpong", guest, "\(rounds)", "0x2000", "start", within: 20_000)
-          #expect(reply == "\(rounds)")
-          #expect(try far.reply() == "\(rounds)")
-        }
+        let pingPong = try PingPong(in: "good", of: mount, rounds: 300)
+        let (near, rounds) = (pingPong.near, pingPong.rounds)
         try pingPong()
         let quietBefore = Proc.cpuTime(of: mount.pid)
         try pingPong()

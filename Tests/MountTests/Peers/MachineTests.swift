@@ -48,14 +48,9 @@ extension MountTests {
     /// Whoever waits for a peer waits in the kernel.
     @Test func `idle machines cost nothing`() throws {
       try withHostSocket { mount, path in
-        let peers = try [
-          mount.startPython("machines.py", ["hold", "guest"]),
-          mount.startPython("machines.py", ["hold", "guest"]),
-          mount.startPython("machines.py", ["hold", "host"]),
-          mount.startPython("host_clients.py", ["hold", path]),
-        ]
-        for peer in peers { #expect(try peer.line() == "ready") }
-        try expectIdle(mount, milliseconds: 1000)
+        let peers = try mount.startPeers(hostSocket: path)
+        // They end when they are forgotten.
+        try withExtendedLifetime(peers) { try expectIdle(mount, milliseconds: 1000) }
       }
     }
   }
@@ -95,13 +90,7 @@ extension MountTests {
       try withDirectory { directory in
         let path = directory.path + "/socket"
         try withMount(["--region", "demo", "--host-socket", path]) { mount in
-          let peers = try [
-            mount.startPython("machines.py", ["hold", "guest"]),
-            mount.startPython("machines.py", ["hold", "guest"]),
-            mount.startPython("machines.py", ["hold", "host"]),
-            mount.startPython("host_clients.py", ["hold", path]),
-          ]
-          for peer in peers { #expect(try peer.line() == "ready") }
+          let peers = try mount.startPeers(hostSocket: path)
           if isKilled { mount.process.kill() } else { mount.terminate() }
           for peer in peers {
             #expect(try peer.line() == "closed")

@@ -38,6 +38,20 @@ func withHostSocket<Result>(
   return result
 }
 
+extension MountedDaemon {
+  /// Peers of each kind in `demo`, two of them at one end, which hold their parts.
+  func startPeers(hostSocket path: String) throws -> [ChildProcess] {
+    let peers = try [
+      startPython("machines.py", ["hold", "guest"]),
+      startPython("machines.py", ["hold", "guest"]),
+      startPython("machines.py", ["hold", "host"]),
+      startPython("host_clients.py", ["hold", path]),
+    ]
+    for peer in peers { #expect(try peer.line() == "ready") }
+    return peers
+  }
+}
+
 /// Whether there is anything with this name.
 func exists(_ path: String) -> Bool {
   unsafe access(path, F_OK) == 0

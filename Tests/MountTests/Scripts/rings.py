@@ -51,6 +51,35 @@ def report(what, count, rings, seconds):
     print(f"{what}: {count} offsets, {rings} rings, {seconds:.2f} s, {count / seconds:.0f} a second")
 
 
+def post_all(region, count, ring, wait_for_room):
+    """Posts each offset, and rings if no interrupt is in flight: how often."""
+    rings = 0
+    for offset in all_offsets(count):
+        posted = False
+        while not posted:
+            posted = region.post(offset)
+            if region.raise_interrupt():
+                ring()
+                rings += 1
+            if not posted:
+                wait_for_room()
+    return rings
+
+
+def take_all(region, count, machine, sender):
+    """Drains at each interrupt of a machine, and rings the sender then, which may wait for room: how often."""
+    missing, drains = set(all_offsets(count)), 0
+    while missing:
+        machine.wait()
+        drains += 1
+        taken = region.drain()
+        for offset in taken:
+            missing.remove(offset)
+        if taken:
+            machine.ring(sender)
+    return drains
+
+
 class MountReceiver:
     """Reads the offsets out of `peer/doorbell`, until all have come."""
 
@@ -80,19 +109,19 @@ class MountSender:
         self.wait = fork(self.send)
 
     def send(self):
-        started, rings = time.monotonic(), 0
-        for offset in all_offsets(self.count):
-            posted = False
-            while not posted:
-                posted = self.region.post(offset)
-                if self.region.raise_interrupt():
-                    fcntl.ioctl(self.data, vsoc.SEND_INTERRUPT)
-                    rings += 1
-                if not posted:
-                    # It is the receiver's turn, which rings after each drain.
-                    wait_readable(self.bell)
-                    os.read(self.bell, 1100)
+        started = time.monotonic()
+        rings = post_all(
+            self.region,
+            self.count,
+            lambda: fcntl.ioctl(self.data, vsoc.SEND_INTERRUPT),
+            self.wait_for_drain,
+        )
         report("sent from the mount", self.count, rings, time.monotonic() - started)
+
+    def wait_for_drain(self):
+        # It is the receiver's turn, which rings after each drain.
+        wait_readable(self.bell)
+        os.read(self.bell, 1100)
 
 
 def device_to_mount(count):
@@ -156,16 +185,8 @@ def machine_to_mount(count):
     receiver = MountReceiver(count)
     with IvshmemClient(demo + "/ivshmem") as machine:
         region = Region(machine.memory, "guest")
-        started, rings = time.monotonic(), 0
-        for offset in all_offsets(count):
-            posted = False
-            while not posted:
-                posted = region.post(offset)
-                if region.raise_interrupt():
-                    machine.ring(HOST)
-                    rings += 1
-                if not posted:
-                    os.sched_yield()
+        started = time.monotonic()
+        rings = post_all(region, count, lambda: machine.ring(HOST), os.sched_yield)
         receiver.wait()
         report("from a machine to the mount", count, rings, time.monotonic() - started)
 
@@ -174,16 +195,9 @@ def mount_to_machine(count):
     count = int(count)
     with IvshmemClient(demo + "/ivshmem") as machine:
         region = Region(machine.memory, "guest")
-        missing, drains, started = set(all_offsets(count)), 0, time.monotonic()
+        started = time.monotonic()
         sender = MountSender(count)
-        while missing:
-            machine.wait()
-            drains += 1
-            taken = region.drain()
-            for offset in taken:
-                missing.remove(offset)
-            if taken:
-                machine.ring(HOST)
+        drains = take_all(region, count, machine, HOST)
         report("from the mount to a machine, rings being drains", count, drains, time.monotonic() - started)
         sender.wait()
 
@@ -194,29 +208,13 @@ def machine_to_machine(count):
     host = IvshmemClient(demo + "/peer/ivshmem")
 
     def receive():
-        region = Region(host.memory, "host")
-        missing = set(all_offsets(count))
-        while missing:
-            host.wait()
-            taken = region.drain()
-            for offset in taken:
-                missing.remove(offset)
-            if taken:
-                host.ring(GUEST)
+        take_all(Region(host.memory, "host"), count, host, GUEST)
 
     with IvshmemClient(demo + "/ivshmem") as guest:
         region = Region(guest.memory, "guest")
         receiver = fork(receive)
-        started, rings = time.monotonic(), 0
-        for offset in all_offsets(count):
-            posted = False
-            while not posted:
-                posted = region.post(offset)
-                if region.raise_interrupt():
-                    guest.ring(HOST)
-                    rings += 1
-                if not posted:
-                    guest.wait()
+        started = time.monotonic()
+        rings = post_all(region, count, lambda: guest.ring(HOST), guest.wait)
         receiver()
         report("from machine to machine", count, rings, time.monotonic() - started)
 
