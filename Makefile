@@ -133,7 +133,8 @@ test: packages test-packages lint
 # The real-mount tests on kernels of Debian packages: names for apt, or paths of .deb files. They
 # drive the executable that users get, which starts and runs faster where all has to be emulated.
 test-kernels: test-packages kernel-packages build
-	swift build -c release --static-swift-stdlib --product vsoc-client
+	for program in vsoc-client vsoc-attacker slow-pages; do \
+	  swift build -c release --static-swift-stdlib --product $$program || exit; done
 	swift build --build-tests
 	@Tests/Kernels/test-kernels.sh .build/debug/vsocfsPackageTests.xctest '$(BIN)' $(KERNELS)
 

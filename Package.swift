@@ -146,6 +146,13 @@ let package = Package(
     .executableTarget(
       name: "vsoc-client", dependencies: ["CVsocABI"], path: "Tests/Clients/vsoc-client",
       cSettings: cSettings),
+    // What attackers run.
+    .executableTarget(
+      name: "vsoc-attacker", dependencies: ["CVsocABI"], path: "Tests/Clients/attacker",
+      cSettings: cSettings),
+    .executableTarget(
+      name: "slow-pages", dependencies: ["CFuse3"], path: "Tests/Clients/slow-pages",
+      cSettings: cSettings),
     .target(name: "CMountTesting", path: "Tests/CMountTesting", cSettings: cSettings),
     .testTarget(
       name: "MountTests", dependencies: ["CMountTesting", "TestSupport"], exclude: ["Scripts"],

@@ -32,8 +32,11 @@ int32_t mt_spawn(const char *path, char *const *arguments, char *const *environm
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
   setpgid(0, 0);
-  if (identity && (setns(identity->mount_namespace, CLONE_NEWNS) || setgroups(0, NULL) ||
-                   setgid(identity->gid) || setuid(identity->uid)))
+  if (identity && identity->mount_namespace >= 0 && setns(identity->mount_namespace, CLONE_NEWNS))
+    _exit(126);
+  /* As root: the way to a build may be closed to the user. */
+  int program = identity ? open(path, O_PATH | O_CLOEXEC) : -1;
+  if (identity && (setgroups(0, NULL) || setgid(identity->gid) || setuid(identity->uid)))
     _exit(126);
   /* A change of user would clear it. */
   prctl(PR_SET_PDEATHSIG, death_signal);
@@ -41,8 +44,10 @@ int32_t mt_spawn(const char *path, char *const *arguments, char *const *environm
   /* Out of the way of 0, 1 and 2 first. */
   int in = fcntl(input, F_DUPFD, 3), out = fcntl(output, F_DUPFD, 3), err = fcntl(error, F_DUPFD, 3);
   if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0) _exit(126);
-  close_range(3, ~0u, 0);
+  if (program > 3) program = dup3(program, 3, O_CLOEXEC);
+  close_range(program == 3 ? 4 : 3, ~0u, 0);
   execve(path, arguments, environment);
+  if (errno == EACCES && program == 3) execveat(3, "", arguments, environment, AT_EMPTY_PATH);
   _exit(127);
 }
 

@@ -6,8 +6,8 @@
 #
 #   make-root.sh BUNDLE.xctest PROGRAMS
 #
-# PROGRAMS is a directory with the vsocfs and vsoc-client that the tests are to run; in the guest they
-# are beside the bundle, where it looks for them.
+# PROGRAMS is a directory with vsocfs and what else the tests are to run; in the guest they are beside
+# the bundle, where it looks for them.
 #
 # An initramfs needs neither a disk nor the modules for one, and the guest may write to all of it.
 # Every file has the path that it has here: the bundle knows where its libraries, the programs beside
@@ -42,7 +42,7 @@ files() {
   closure | xargs dpkg-query --listfiles "${packages[@]}" | grep -Ev "$unneeded"
   echo "$bundle"
   # The Swift runtime, which no package of Debian holds, and what that needs.
-  ldd "$bundle" "$programs"/{vsocfs,vsoc-client} | awk '$2 == "=>" { print $3 }'
+  ldd "$bundle" "$programs"/{vsocfs,vsoc-client,vsoc-attacker,slow-pages} | awk '$2 == "=>" { print $3 }'
   find "$sources"/{docs,Sources/CVsocABI,Tests/Clients,Tests/MountTests/Scripts} -type f
   find "$sources"/{Makefile,README.md,LICENSE,mount-helpers,packaging} \
     "$sources/Sources/VsocConfiguration/ProductVersion.swift" -type f
@@ -52,7 +52,7 @@ temporary=$(mktemp -d)
 trap 'rm -rf "$temporary"' EXIT
 beside=$temporary/${bundle%/*}
 mkdir -p "$beside"
-cp "$programs"/{vsocfs,vsoc-client} "$beside"
+cp "$programs"/{vsocfs,vsoc-client,vsoc-attacker,slow-pages} "$beside"
 
 # The kernel unpacks archive after archive.
 cd /

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-/* Who a program runs as, and the mount namespace that it sees (a descriptor). */
+/* Who a program runs as, and the mount namespace that it sees (a descriptor; -1: the caller's). */
 struct mt_identity {
   uint32_t uid;
   uint32_t gid;

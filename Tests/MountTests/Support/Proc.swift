@@ -8,6 +8,8 @@ enum Proc {
   enum Place {
     /// In a FUSE request that is not answered yet.
     case request
+    /// For a page that is being read.
+    case page
     case poll
     case select
     case epoll
@@ -17,6 +19,7 @@ enum Proc {
     fileprivate var functions: [String] {
       switch self {
       case .request: ["request_wait_answer", "__fuse_simple_request", "__fuse_request_send"]
+      case .page: ["folio_wait_bit_common", "wait_on_page_bit_common"]
       case .poll: ["do_sys_poll", "do_poll"]
       case .select: ["do_select"]
       case .epoll: ["ep_poll", "do_epoll_wait"]
@@ -38,7 +41,7 @@ enum Proc {
       guard let stack = contents(of: task + "/stack") else { continue }
       guard place.functions.contains(where: { stack.contains($0) }) else { continue }
       // A thread that asks the daemon on its way to sleep is not there yet.
-      if place != .request && stack.contains("fuse_simple_request") { continue }
+      if place != .request, place != .page, stack.contains("fuse_simple_request") { continue }
       sleepers[thread] = value(of: "voluntary_ctxt_switches", in: task + "/status")
     }
     return sleepers

@@ -18,6 +18,8 @@ enum Programs {
 
   static var daemon: String { BuildDirectory.path + "/vsocfs" }
   static var client: String { BuildDirectory.path + "/vsoc-client" }
+  static var attacker: String { BuildDirectory.path + "/vsoc-attacker" }
+  static var slowPages: String { BuildDirectory.path + "/slow-pages" }
 
   /// Whether this build is one for a sanitizer.
   static var areSanitized: Bool {
@@ -90,7 +92,7 @@ enum Programs {
     if unsafe access("/dev/fuse", R_OK | W_OK) != 0 {
       return "the mount tests need /dev/fuse (errno \(errno))"
     }
-    for program in [daemon, client] where unsafe access(program, X_OK) != 0 {
+    for program in [daemon, client, attacker, slowPages] where unsafe access(program, X_OK) != 0 {
       return "the mount tests need \(program), which is not there"
     }
     return nil
