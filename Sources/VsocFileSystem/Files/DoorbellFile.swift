@@ -91,7 +91,7 @@ final class DoorbellFile: StreamFile, @unchecked Sendable {
         if reason == nil {
           self.finish(request, text)
         } else if posted > 0 {
-          request.reply(text.ends[posted - 1])
+          request.reply(Int(text.ends[posted - 1]))
         } else if let reason {
           request.fail(reason.errno)
         }

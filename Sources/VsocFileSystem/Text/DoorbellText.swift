@@ -4,15 +4,21 @@ internal import SystemPackage
 
 /// What is written to a doorbell: offsets, decimal or 0x hex, separated by white space. A 0, or a
 /// line without any, is a ring without an offset (SPEC §6).
+///
+/// It keeps the offsets and not the text: a write that waits for room waits with no more than that.
 struct DoorbellText {
+  /// The most bytes that one write(2) may bring.
+  static let maximumLength = 64 << 10
+
   private(set) var offsets: [UInt32] = []
   /// For each offset, how many bytes of the text end with it.
-  private(set) var ends: [Int] = []
+  private(set) var ends: [UInt32] = []
   private(set) var isBareRing = false
   let length: Int
 
-  /// - Throws: EINVAL for what is no number.
+  /// - Throws: EMSGSIZE: it is too long. EINVAL for what is no number.
   init(_ text: UnsafeRawBufferPointer) throws(Errno) {
+    guard text.count <= Self.maximumLength else { throw .messageTooLong }
     length = text.count
     var isLineEmpty = true
     var index = 0
@@ -31,7 +37,7 @@ struct DoorbellText {
           isBareRing = true
         } else {
           offsets.append(value)
-          ends.append(index)
+          ends.append(UInt32(index))
         }
       }
     }

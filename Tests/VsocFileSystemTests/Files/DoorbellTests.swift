@@ -55,7 +55,7 @@ import VsocProtocol
       let count: UInt32 = 65_536 + 100
       for start in stride(from: 0, to: count, by: 16_384) {
         let offsets = (start..<min(start + 16_384, count)).map { first + 4 * $0 }
-        try wire.write(sender, offsets.map { "\($0)" }.joined(separator: "\n"))
+        try post(offsets, to: sender, of: wire)
         // The table is drained as a whole by whoever reads of it.
         _ = try wire.read(fast, size: 11)
       }
@@ -74,6 +74,28 @@ import VsocProtocol
     }
   }
 
+  /// More of them than one write may bring.
+  private func post(_ offsets: [UInt32], to sender: FuseHandle, of wire: FuseWire) throws {
+    for start in stride(from: 0, to: offsets.count, by: 4096) {
+      let part = offsets[start..<min(start + 4096, offsets.count)]
+      try wire.write(sender, part.map { "\($0)" }.joined(separator: "\n"))
+    }
+  }
+
+  @Test func `One write brings 64 KiB of text at most, and else nothing`() throws {
+    try withTree { tree in
+      let wire = tree.wire
+      let sender = try wire.open(path: "r/doorbell")
+      let line = "0x2000 "
+      let text = String(repeating: " ", count: (64 << 10) - line.utf8.count) + line
+      try wire.write(sender, text)
+      #expect(try tree.values(of: "r/info")["outgoing_posted"] == "1")
+      #expect(throws: Errno.messageTooLong) { try wire.write(sender, text + "0x2004") }
+      #expect(try tree.values(of: "r/info")["outgoing_posted"] == "1")
+      try wire.release(sender)
+    }
+  }
+
   @Test func `The marker of an overflow alone fills a line's buffer`() throws {
     try withTree([region("r", slotsLg2: 15)]) { tree in
       let wire = tree.wire
@@ -81,7 +103,7 @@ import VsocProtocol
       let (slow, fast) = try (wire.open(path: "r/doorbell"), wire.open(path: "r/doorbell"))
       for start: UInt32 in [0, 32_768, 65_536] {
         let offsets = (start..<(start + (start == 65_536 ? 1 : 32_768))).map { 0x80000 + 4 * $0 }
-        try wire.write(sender, offsets.map { "\($0)" }.joined(separator: " "))
+        try post(offsets, to: sender, of: wire)
         _ = try wire.read(fast, size: 11)
       }
       #expect(try wire.readText(slow, size: 11) == "0xffffffff\n")
