@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -98,6 +99,10 @@ static ssize_t transfer(bool is_write, int fd, char *bytes, size_t size, uint64_
   return (ssize_t)done;
 }
 
+static _Atomic uint64_t written;
+
+uint64_t vsocfs_fuse_pages_written(void) { return atomic_load_explicit(&written, memory_order_relaxed); }
+
 _Bool vsocfs_fuse_serve_pages(int fuse_fd, struct vsocfs_fuse_room *room, size_t length,
                               const int *copies) {
   struct wire_in_header in;
@@ -136,6 +141,7 @@ _Bool vsocfs_fuse_serve_pages(int fuse_fd, struct vsocfs_fuse_room *room, size_t
     /* A part is an answer, not a failure: after a failed write the kernel takes the pages for not
      * up to date, with all that was stored to them through mappings. */
     ssize_t n = transfer(true, fd, bytes, size, arguments.offset);
+    if (n > 0) atomic_fetch_add_explicit(&written, (uint64_t)n, memory_order_relaxed);
     struct wire_write_out out = {.size = n < 0 ? 0 : (uint32_t)n};
     reply(fuse_fd, in.unique, n < 0 ? (int)n : 0, &out, n < 0 ? 0 : sizeof out);
   }

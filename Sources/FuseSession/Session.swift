@@ -150,13 +150,16 @@ package final class Session: @unchecked Sendable {
   /// root may be unable to end it: then it goes on, unmounted, for those who have it open until this
   /// process ends.
   ///
+  /// May be called again, and by any thread.
+  ///
   /// - Returns: whether there are workers that end now, or soon.
   package func abort() -> Bool {
-    guard let place = place.withLock({ $0.take() }) else { return false }
-    do {
-      try place.end(isAlive: { !isDead })
-    } catch {
-      fileSystem.logger.error("cannot unmount: \(error)")
+    if let place = place.withLock({ $0.take() }) {
+      do {
+        try place.end(isAlive: { !isDead })
+      } catch {
+        fileSystem.logger.error("cannot unmount: \(error)")
+      }
     }
     return isDead && !pool.isEmpty
   }
@@ -166,6 +169,9 @@ package final class Session: @unchecked Sendable {
     var entry = pollfd(fd: descriptor, events: 0, revents: 0)
     return unsafe poll(&entry, 1, 0) == 1 && entry.revents & Int16(POLLERR) != 0
   }
+
+  /// Bytes of clients' pages that this process has written to files.
+  package static var pagesWritten: UInt64 { vsocfs_fuse_pages_written() }
 
   func droppedRequest() {
     fileSystem.logger.error("a request was dropped without an answer")

@@ -53,8 +53,9 @@ package struct MountConfiguration: Hashable, Sendable {
   package var rootUID: UInt32
   package var rootGID: UInt32
   package var rootMode: UInt32
-  /// The most bytes that all regions may have together; nil: no limit.
-  package var sizeCap: UInt64?
+  package var sizeLimit: SizeLimit
+  /// The most regions that there may be; nil: what is usual.
+  package var regionLimit: Int?
   /// Bytes of a region made by mkdir.
   package var defaultRegionSize: UInt64
   package var passthrough: PassthroughMode
@@ -114,14 +115,20 @@ package struct MountConfiguration: Hashable, Sendable {
       regions.append(region)
     }
 
-    sizeCap = options.sizeCap == 0 ? nil : options.sizeCap
+    sizeLimit = options.sizeLimit
     let total = regions.reduce(0) { $0 + UInt64($1.geometry.size) }
-    if let sizeCap, total > sizeCap {
+    if case .bytes(let sizeCap) = sizeLimit, total > sizeCap {
       throw ConfigurationError(
         source: "-o size",
         problem: "\(ByteSize(sizeCap)) is less than the \(ByteSize(total)) of the regions")
     }
 
+    regionLimit = options.regionLimit
+    if let regionLimit, regions.count > regionLimit {
+      throw ConfigurationError(
+        source: "-o nr_regions",
+        problem: "\(regionLimit) is less than the \(regions.count) regions that there are to be")
+    }
     store = request.store ?? options.store
     hostSocket = request.hostSocket ?? options.hostSocket
     mountpoint = request.mountpoint

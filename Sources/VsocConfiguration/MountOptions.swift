@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
+/// The most bytes that all regions may have together (`size=`).
+package enum SizeLimit: Hashable, Sendable {
+  /// Half of the machine's memory, as for tmpfs.
+  case usual
+  case none
+  case bytes(UInt64)
+}
+
 /// How the memory of regions reaches those who map it (`passthrough=`).
 package enum PassthroughMode: String, Hashable, Sendable {
   /// Passthrough where the kernel has it.
@@ -22,7 +30,8 @@ struct MountOptions: Hashable, Sendable {
   var hostSocket: String?
   /// In the order given, not yet parsed.
   var regions: [String] = []
-  var sizeCap: UInt64?
+  var sizeLimit = SizeLimit.usual
+  var regionLimit: Int?
   var regionSize: UInt64?
   var uid: UInt32?
   var gid: UInt32?
@@ -94,7 +103,10 @@ struct MountOptions: Hashable, Sendable {
       store = value
     case "region": regions.append(value)
     // As tmpfs does, 0 is no limit.
-    case "size": sizeCap = try Value.size(value)
+    case "size":
+      let size = try Value.size(value)
+      sizeLimit = size == 0 ? .none : .bytes(size)
+    case "nr_regions": regionLimit = try Value.count(value)
     case "region_size": regionSize = try Value.regionSize(Value.size(value))
     case "uid": uid = try Value.owner(UInt64(decimalDigits: value[...]), text: quoted(value))
     case "gid": gid = try Value.owner(UInt64(decimalDigits: value[...]), text: quoted(value))
@@ -142,7 +154,8 @@ struct MountOptions: Hashable, Sendable {
   }
 
   private static let valued: Set<String> = [
-    "layout", "store", "host_socket", "region", "size", "region_size", "uid", "gid", "mode",
+    "layout", "store", "host_socket", "region", "size", "region_size", "nr_regions", "uid", "gid",
+    "mode",
     "passthrough", "log_level", "fsname", "subtype", "context", "fscontext", "defcontext",
     "rootcontext",
   ]

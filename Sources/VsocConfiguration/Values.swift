@@ -21,6 +21,15 @@ enum Value {
     return size.bytes
   }
 
+  /// How many there may be of something.
+  static func count(_ text: String) throws(ValueProblem) -> Int {
+    guard let count = UInt64(decimalDigits: text[...]), count > 0, count <= UInt64(UInt32.max)
+    else {
+      throw ValueProblem("\(quoted(text)) is not a number from 1 to \(UInt32.max)")
+    }
+    return Int(count)
+  }
+
   /// The mode of files: read and write bits in octal.
   static func mode(_ text: String) throws(ValueProblem) -> UInt32 {
     guard text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "7")).contains($0) }),

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Glibc
 internal import LinuxSystem
 package import Logging
+internal import Synchronization
 package import SystemPackage
 package import VsocProtocol
 
@@ -13,34 +15,41 @@ package final class Engine: Sendable {
     /// Names of regions whose files are being made.
     var coming: Set<RegionName> = []
     var nextIndex: UInt32 = 1
-    var usedBytes: UInt64 = 0
+    var shares: RegionShares
   }
 
-  /// The most bytes that all regions may have together; nil: no limit.
-  package let sizeCap: UInt64?
   package let storage: RegionStorage
   private let machinery: Machinery
   private let timers: TimerQueue
   /// Taken before a region's locks, never while one is held. No disk is waited for inside.
-  private let table = Lock(Table())
+  private let table: Lock<Table>
+  private let changes = Atomic<UInt64>(0)
   /// Orders what is told to the files: the last one told is the newest. Taken before `table`.
   private let accessOrder = Lock(())
 
   package var parking: Parking { machinery.parking }
   package var counters: Counters { machinery.counters }
 
-  /// - Parameter log: told of what has no caller to be told.
+  /// - Parameters:
+  ///   - limits: of regions.
+  ///   - trusted: who may have all of what is limited.
+  ///   - log: told of what has no caller to be told.
   package init(
-    sizeCap: UInt64? = nil, storage: RegionStorage = RegionStorage(),
-    log: Logger = .silent
+    limits: RegionLimits = RegionLimits(), storage: RegionStorage = RegionStorage(),
+    trusted: UserShares.Trusted = .current, log: Logger = .silent
   ) throws(Errno) {
-    self.sizeCap = sizeCap
+    table = Lock(Table(shares: RegionShares(limits, trusted: trusted)))
     self.storage = storage
     timers = try TimerQueue()
-    let parking = Parking(timers: timers)
+    let parking = Parking(timers: timers, trusted: trusted)
     machinery = Machinery(
       parking: parking, counters: Counters(), watcher: FutexWatcher(), writers: WriterWatch(),
-      bells: BellWatch(), log: log)
+      bells: BellWatch(),
+      fileQuota: UserQuota(
+        UserShares(
+          of: ResourceLimits.descriptors, each: ResourceLimits.descriptors / Region.descriptorsPart,
+          trusted: trusted)),
+      offsetQuota: UserQuota(UserShares(of: KeptOffsets.capacity, trusted: trusted)), log: log)
   }
 
   /// Ends every wait with `.gone` and lets the threads and the readers go. Nothing may wait
@@ -72,19 +81,40 @@ package final class Engine: Sendable {
 
   // MARK: Regions
 
-  /// Makes a region. EEXIST: the name is taken. ENOSPC: over the cap. ENOENT: no such manager.
+  /// How often regions came, went, or became something else: what was told of all of them is still true
+  /// while it stays the same.
+  package var generation: UInt64 { changes.load(ordering: .acquiring) }
+
+  private func noteChange() { changes.wrappingAdd(1, ordering: .releasing) }
+
+  /// Makes a region. EEXIST: the name is taken. ENOSPC: there is no room for it, or none for its maker.
+  /// ENOENT: no such manager.
   @discardableResult
-  package func create(_ configuration: RegionConfiguration) throws(Errno) -> Region {
-    try create([configuration])[0]
+  package func create(
+    _ configuration: RegionConfiguration, by maker: UInt32? = nil
+  ) throws(Errno) -> Region {
+    try create([configuration], by: maker)[0]
   }
 
   /// Makes regions in this order, which may name one another as managers; all of them or none.
   ///
+  /// - Parameter maker: the user who is charged with them; nil: this process's.
   /// - Throws: what making their files throws, too: ENOSPC on a full disk.
   @discardableResult
-  package func create(_ configurations: [RegionConfiguration]) throws(Errno) -> [Region] {
+  package func create(
+    _ configurations: [RegionConfiguration], by maker: UInt32? = nil
+  ) throws(Errno) -> [Region] {
+    let maker = maker ?? geteuid()
     let regions = try table.withLock { table throws(Errno) in
-      try announce(configurations, in: &table)
+      try announce(configurations, in: &table) { _ in maker }
+    }
+    do throws(Errno) {
+      try take(regions)
+    } catch {
+      table.withLock { table in
+        for region in regions { table.coming.remove(region.name) }
+      }
+      throw error
     }
     do throws(Errno) {
       try storage.files.add(
@@ -99,16 +129,32 @@ package final class Engine: Sendable {
     return regions
   }
 
-  /// Takes in regions whose files are there already.
+  /// Takes in regions whose files are there already. Who made them is not known: their owners are charged.
   package func adopt(_ configurations: [RegionConfiguration]) throws(Errno) {
     try table.withLock { table throws(Errno) in
-      enter(try announce(configurations, in: &table), into: &table)
+      let regions = try announce(configurations, in: &table) { $0.guest.uid }
+      for region in regions {
+        table.shares.record(size: region.configuration.geometry.size, of: region.maker)
+      }
+      enter(regions, into: &table)
     }
   }
 
-  /// Takes the names, the indices and the bytes; nobody finds the regions yet.
+  /// Charges their makers, all of them or none.
+  private func take(_ regions: [Region]) throws(Errno) {
+    try table.withLock { table throws(Errno) in
+      var shares = table.shares
+      for region in regions {
+        try shares.add(size: region.configuration.geometry.size, of: region.maker)
+      }
+      table.shares = shares
+    }
+  }
+
+  /// Takes the names and the indices; nobody finds the regions yet.
   private func announce(
-    _ configurations: [RegionConfiguration], in table: inout Table
+    _ configurations: [RegionConfiguration], in table: inout Table,
+    by maker: (RegionConfiguration) -> UInt32
   ) throws(Errno) -> [Region] {
     var indices = table.byName.mapValues(\.index)
     for (index, configuration) in zip(table.nextIndex..., configurations) {
@@ -125,11 +171,10 @@ package final class Engine: Sendable {
       guard let index = indices[manager] else { throw .noSuchFileOrDirectory }
       managers.append(index)
     }
-    try reserve(configurations.reduce(0) { $0 + UInt64($1.geometry.size) }, in: &table)
     return zip(configurations, managers).map { configuration, manager in
       let region = Region(
         index: table.nextIndex, configuration: configuration, managerIndex: manager,
-        storage: storage, machinery)
+        maker: maker(configuration), storage: storage, machinery)
       table.nextIndex += 1
       table.coming.insert(region.name)
       return region
@@ -143,11 +188,12 @@ package final class Engine: Sendable {
       table.byName[region.name] = region
     }
     for region in regions { table.byIndex[region.managerIndex]?.isManager = true }
+    noteChange()
   }
 
   private func withdraw(_ region: Region, from table: inout Table) {
     table.coming.remove(region.name)
-    table.usedBytes -= UInt64(region.configuration.geometry.size)
+    table.shares.remove(size: region.configuration.geometry.size, of: region.maker)
   }
 
   /// Destroys a region. ENOENT: there is none of the name. EBUSY: it is in use, or
@@ -163,6 +209,7 @@ package final class Engine: Sendable {
       table.byIndex.removeValue(forKey: region.index)
       // Until its file is gone, nobody can make another.
       table.coming.insert(name)
+      noteChange()
       return region
     }
     do throws(Errno) {
@@ -192,6 +239,7 @@ package final class Engine: Sendable {
         region.setAccess(of: end) { $0 = old.access(of: end) }
         throw error
       }
+      noteChange()
     }
   }
 
@@ -209,20 +257,15 @@ package final class Engine: Sendable {
       throw error == .sizeTooLarge ? .fileTooLarge : .invalidArgument
     }
     guard !region.isSealed else { throw .notPermitted }
-    // Both sizes count while it happens.
-    try table.withLock { table throws(Errno) in
-      try reserve(UInt64(new.size), insteadOf: UInt64(old.size), in: &table)
+    let taken = try table.withLock { table throws(Errno) in
+      try table.shares.begin(new.size, insteadOf: old.size, of: region.maker)
     }
-    var superseded = UInt64(new.size)
-    defer { table.withLock { $0.usedBytes -= superseded } }
-    superseded = UInt64(try region.resize(to: new).size)
-  }
-
-  private func reserve(
-    _ size: UInt64, insteadOf old: UInt64 = 0, in table: inout Table
-  ) throws(Errno) {
-    if let sizeCap, table.usedBytes + size > sizeCap + old { throw .noSpace }
-    table.usedBytes += size
+    var growth = 0
+    defer {
+      table.withLock { $0.shares.end(taken: taken, growth: growth, of: region.maker) }
+      noteChange()
+    }
+    growth = Int(new.size) - Int(try region.resize(to: new).size)
   }
 
   package func region(_ index: UInt32) -> Region? {
@@ -239,8 +282,11 @@ package final class Engine: Sendable {
   }
 
   package var usedBytes: UInt64 {
-    table.withLock { $0.usedBytes }
+    table.withLock { $0.shares.usedBytes }
   }
+
+  /// The most bytes that all regions may have together; nil: no limit.
+  package var sizeCap: UInt64? { table.withLock { $0.shares.limits.bytes } }
 
   package var regionCount: Int {
     table.withLock { $0.byIndex.count }

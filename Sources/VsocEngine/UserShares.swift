@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Glibc
+
 /// Who has how much of something that is limited: no user gets more than half of it, so that there is
 /// always some left for others. See docs/security.md.
 ///
@@ -11,30 +13,43 @@ package struct UserShares: Sendable {
 
     package init(daemon: UInt32) { self.daemon = daemon }
 
+    /// With this process as the daemon.
+    package static var current: Trusted { Trusted(daemon: geteuid()) }
+
     package func contains(_ user: UInt32) -> Bool { user == 0 || user == daemon }
   }
 
   /// All that there is.
   package let capacity: Int
+  /// The most that a user who is not trusted gets.
+  private let each: Int
   private let trusted: Trusted
   /// What everybody has.
   package private(set) var used = 0
   /// What each user has, without those who have nothing.
   private var byUser: [UInt32: Int] = [:]
 
-  package init(of capacity: Int, trusted: Trusted) {
+  /// - Parameter each: what one user gets at most, if less than half.
+  package init(of capacity: Int, each: Int? = nil, trusted: Trusted) {
     self.capacity = capacity
+    self.each = min(each ?? capacity, capacity / 2)
     self.trusted = trusted
   }
 
   /// Gives a user some of it: false, and nothing is given, where it is more than there is for him.
   package mutating func take(_ amount: Int = 1, for user: UInt32) -> Bool {
     let has = byUser[user] ?? 0
-    let limit = trusted.contains(user) ? capacity : capacity / 2
+    let limit = trusted.contains(user) ? capacity : each
     guard amount <= capacity - used, amount <= limit - has else { return false }
     used += amount
     if amount > 0 { byUser[user] = has + amount }
     return true
+  }
+
+  /// Counts what a user has already, whatever there is.
+  package mutating func record(_ amount: Int = 1, of user: UInt32) {
+    used += amount
+    if amount > 0 { byUser[user, default: 0] += amount }
   }
 
   /// Takes back what the user was given.

@@ -20,7 +20,7 @@ final class Parked<Answer>: Sendable {
 
   /// Lets the request wait. Whatever ends the wait calls `finish`.
   func park(_ request: consuming Request<Answer>, on wait: Waiter) {
-    wait.register()
+    wait.register(for: request.caller.uid)
     request.reportInterrupt(as: wait.token)
     put(request)
     wait.begin()

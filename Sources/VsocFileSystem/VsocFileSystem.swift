@@ -23,8 +23,12 @@ package final class VsocFileSystem: FileSystem {
   let defaultGeometry: RegionGeometry
   let mountTime: Int64
   let rootAccess: Lock<RootAccess>
-  let handles = Lock(HandleTable())
-  let areaNodes = AreaNodes()
+  let handles: Lock<HandleTable>
+  let areaNodes: AreaNodes
+  /// Bytes of texts and listings that somebody has open.
+  private static let textCapacity = 64 << 20
+  let rootListing: SharedVersions<[DirectoryEntry]>
+  private let layout: SharedVersions<[UInt8]>
   /// Nil if it is not mounted.
   let own = Lock<OwnAccess?>(nil)
   /// Nil if there are none.
@@ -37,7 +41,7 @@ package final class VsocFileSystem: FileSystem {
   let log: DaemonLog
   package let logger: Logger
   /// The text of `.vsocfs/layout` for the regions there are.
-  let layoutText: @Sendable ([RegionConfiguration]) -> String
+  private let layoutText: @Sendable ([RegionConfiguration]) -> String
   /// Makes owner and mode of the root directory last as long as the regions.
   private let keepRoot: @Sendable (RootAccess) throws -> Void
 
@@ -51,6 +55,12 @@ package final class VsocFileSystem: FileSystem {
     log: DaemonLog
   ) {
     self.engine = engine
+    let trusted = UserShares.Trusted.current
+    handles = Lock(HandleTable(trusted: trusted))
+    areaNodes = AreaNodes(trusted: trusted)
+    let texts = UserQuota(UserShares(of: Self.textCapacity, trusted: trusted))
+    rootListing = SharedVersions(quota: texts)
+    layout = SharedVersions(quota: texts)
     self.version = version
     self.defaultGeometry = defaultGeometry
     self.interrupts = interrupts
@@ -95,6 +105,23 @@ package final class VsocFileSystem: FileSystem {
     }
   }
 
+  /// What a file of `.vsocfs` says now.
+  ///
+  /// - Throws: ENFILE: there is no room for it.
+  func text(_ fact: Node.Fact, for caller: Caller) throws(Errno) -> SharedVersion<[UInt8]> {
+    switch fact {
+    case .version: return SharedVersion(Array("\(version)\n".utf8))
+    case .stats: return SharedVersion(Array(statisticsText.utf8))
+    case .layout:
+      let text = layout.version(engine.generation, for: caller.uid) {
+        let bytes = Array(layoutText(engine.regions.map(\.configuration)).utf8)
+        return (bytes, bytes.count)
+      }
+      guard let text else { throw .tooManyOpenFilesInSystem }
+      return text
+    }
+  }
+
   package func interrupted(_ token: UInt64) {
     interrupts.add(token)
   }
@@ -129,7 +156,7 @@ package final class VsocFileSystem: FileSystem {
     let page = UInt64(RegionGeometry.pageSize)
     let used = engine.usedBytes / page
     // Without a cap it is the machine's memory that limits.
-    let total = engine.sizeCap.map { $0 / page } ?? UInt64(sysconf(Int32(_SC_PHYS_PAGES)))
+    let total = (engine.sizeCap ?? MachineMemory.bytes) / page
     request.reply(
       FileSystemStatistics(
         blockSize: page, blocks: total, freeBlocks: total > used ? total - used : 0,

@@ -10,7 +10,7 @@ struct Arguments: ParsableCommand {
     abstract: "Mounts a tree in which every directory is a region of shared memory.",
     discussion: """
       Options of -o, besides those of mount(8): layout=FILE, region=NAME[:SIZE], store=DIR, \
-      host_socket=PATH, size=SIZE (the most bytes of all regions), region_size=SIZE (of a region \
+      host_socket=PATH, size=SIZE (the most bytes of all regions), nr_regions=N, region_size=SIZE (of a region \
       made by mkdir), uid=N, gid=N, mode=OCTAL, passthrough=auto|on|off, dev_links, \
       log_level=error|warning|notice|info|debug, fsname=NAME, allow_other, noallow_other.
 

@@ -25,10 +25,13 @@ package final class FuseWire: Sendable {
       (self.uid, self.gid, self.pid) = (uid, gid, pid)
     }
 
+    /// Whose requests are made, if not this process's user's.
+    @TaskLocal package static var user: UInt32?
+
     /// This thread: `pid` is a number of its own, as the kernel tells the id of a thread.
     package static var current: Caller {
       let thread = UInt32(truncatingIfNeeded: UInt(pthread_self()) >> 8)
-      return Caller(uid: getuid(), gid: getgid(), pid: thread)
+      return Caller(uid: user ?? getuid(), gid: user ?? getgid(), pid: thread)
     }
   }
 

@@ -18,7 +18,8 @@ private func configuration(
     let root = try configuration()
     #expect(root.mountpoint == "/m" && root.regions == [])
     #expect(root.rootUID == 0 && root.rootGID == 5 && root.rootMode == 0o755)
-    #expect(root.sizeCap == nil && root.defaultRegionSize == 1 << 20)
+    #expect(root.sizeLimit == .usual && root.regionLimit == nil)
+    #expect(root.defaultRegionSize == 1 << 20)
     #expect(root.passthrough == .auto && !root.isReadOnly && root.allowOther)
     #expect(
       root.libfuseOptions == [
@@ -31,12 +32,13 @@ private func configuration(
 
   @Test func `options that set a value`() throws {
     let all = try configuration(
-      "size=64M,region_size=64K,uid=1,gid=2", "mode=0640,passthrough=on,fsname=a\\b=c")
-    #expect(all.sizeCap == 64 << 20 && all.defaultRegionSize == 65536)
+      "size=64M,nr_regions=7,region_size=64K,uid=1,gid=2", "mode=0640,passthrough=on,fsname=a\\b=c")
+    #expect(all.sizeLimit == .bytes(64 << 20) && all.defaultRegionSize == 65536)
+    #expect(all.regionLimit == 7)
     #expect(all.rootUID == 1 && all.rootGID == 2 && all.rootMode == 0o750)
     #expect(all.passthrough == .on)
     #expect(all.libfuseOptions.first == "fsname=a\\\\b=c")
-    #expect(try configuration("size=0").sizeCap == nil)
+    #expect(try configuration("size=0").sizeLimit == .none)
     #expect(try configuration("mode=0").rootMode == 0)
     #expect(try configuration("mode=666").rootMode == 0o777)
     #expect(try configuration("mode=222").rootMode == 0o222)
@@ -112,6 +114,12 @@ private func configuration(
       ("subtype=x", "-o subtype: cannot be chosen: the type is always fuse.vsocfs"),
       ("size=1X", #"-o size: "1X" is not a size (bytes, or a number with K, M or G)"#),
       ("size=-1", #"-o size: "-1" is not a size (bytes, or a number with K, M or G)"#),
+      ("nr_regions=0", #"-o nr_regions: "0" is not a number from 1 to 4294967295"#),
+      ("nr_regions=4K", #"-o nr_regions: "4K" is not a number from 1 to 4294967295"#),
+      (
+        "nr_regions=1,region=a,region=b",
+        "-o nr_regions: 1 is less than the 2 regions that there are to be"
+      ),
       ("region_size=5000", "-o region_size: 5000 bytes are not whole pages (of 4096 bytes)"),
       (
         "region_size=4G",

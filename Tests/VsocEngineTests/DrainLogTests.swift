@@ -47,6 +47,29 @@ import Testing
     #expect(log.read(from: &position, capacity: 1000).isEmpty)
   }
 
+  @Test func `What a user may have kept is bounded for all his logs together`() {
+    let quota = UserQuota(UserShares(of: 8, trusted: .init(daemon: 0)))
+    func log(of user: UInt32) -> DrainLog { DrainLog(allowance: KeptOffsets(quota, of: user)) }
+    func fill(_ log: inout DrainLog) {
+      for offset: UInt32 in 1...10_000 { log.append(4 * offset) { 0 } }
+    }
+    // Half of it: four portions.
+    var logs = [log(of: 33), log(of: 33)]
+    for index in logs.indices { fill(&logs[index]) }
+    #expect((2048...9000).contains(logs[0].count))
+    #expect(logs[1].count <= 3 * KeptOffsets.free)
+    var position: UInt64 = 0
+    #expect(logs[1].read(from: &position, capacity: 1) == [DrainLog.overflow])
+    // Another one has his own, and what is given back can be had again.
+    var other = log(of: 5)
+    fill(&other)
+    #expect(other.count >= 2048)
+    logs[0].removeAll()
+    fill(&logs[1])
+    #expect(logs[1].count >= 2048)
+    #expect(quota.take(4, for: 0) == false)
+  }
+
   /// Against the plainest model: a set for each reader.
   @Test(arguments: 0..<20 as Range<UInt64>)
   func `Any number of readers at any pace see what a set each would hold`(seed: UInt64) {

@@ -10,7 +10,7 @@ import VsocProtocol
   private let engine: Engine
 
   init() throws {
-    engine = try Engine(sizeCap: 4 << 20)
+    engine = try Engine(limits: RegionLimits(bytes: 4 << 20))
   }
 
   @Test func `Indices count from one and are not used twice`() throws {

@@ -26,6 +26,14 @@ import VsocEngine
     #expect(!pool.take(for: user))
   }
 
+  @Test func `what a user gets can be less than half`() {
+    var shares = UserShares(of: 10, each: 2, trusted: .init(daemon: 0))
+    let granted = (0..<3).map { _ in shares.take(for: 33) }
+    #expect(granted == [true, true, false])
+    shares.record(5, of: 33)
+    #expect(shares.used == 7 && shares.amount(of: 33) == 7)
+  }
+
   @Test func `what does not fit gives nothing`() {
     #expect(!pool.take(6, for: 33))
     #expect(pool.shares.used == 0 && pool.shares.amount(of: 33) == 0)

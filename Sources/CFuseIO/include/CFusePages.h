@@ -55,6 +55,9 @@ ssize_t vsocfs_fuse_receive(struct vsocfs_fuse_channel *channel, int fuse_fd,
 _Bool vsocfs_fuse_serve_pages(int fuse_fd, struct vsocfs_fuse_room *room, size_t length,
                               const int *copies);
 
+/* Bytes that this process has written to files for requests for pages. */
+uint64_t vsocfs_fuse_pages_written(void);
+
 /* Whether the request in the room of somebody else waits for its answer still: it is copied then. */
 _Bool vsocfs_fuse_take_over(int fuse_fd, struct vsocfs_fuse_room *room, const void *other);
 

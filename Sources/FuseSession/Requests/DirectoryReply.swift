@@ -5,7 +5,7 @@ internal import Glibc
 
 extension Request where Answer == FuseSession.Answer.Bytes {
   /// Answers a readdir with as many of the entries as fit.
-  package consuming func reply(entries: [DirectoryEntry], size: Int) {
+  package consuming func reply(entries: ArraySlice<DirectoryEntry>, size: Int) {
     let bytes = unsafe packed(entries, size: size, for: raw)
     let raw = unsafe finish()
     unsafe fuse_reply_buf(raw, bytes, bytes.count)
@@ -15,7 +15,9 @@ extension Request where Answer == FuseSession.Answer.Bytes {
 /// More than a reader gets at a time, whatever room it has: what is not there it asks for next.
 private let maximumSize = 1 << 20
 
-private func packed(_ entries: [DirectoryEntry], size: Int, for raw: fuse_req_t) -> [CChar] {
+private func packed(
+  _ entries: ArraySlice<DirectoryEntry>, size: Int, for raw: fuse_req_t
+) -> [CChar] {
   let size = min(size, maximumSize)
   // One byte at least, so that there is an address.
   var bytes = [CChar](repeating: 0, count: max(size, 1))

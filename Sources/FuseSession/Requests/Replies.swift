@@ -155,7 +155,10 @@ extension Request where Answer == FuseSession.Answer.Opened {
 }
 
 extension Request where Answer == FuseSession.Answer.Bytes {
-  package consuming func reply(_ bytes: [UInt8]) {
+  package consuming func reply(_ bytes: [UInt8]) { reply(bytes[...]) }
+
+  /// Answers with a part of what others read as well, which is copied on the way to the caller.
+  package consuming func reply(_ bytes: ArraySlice<UInt8>) {
     let raw = unsafe finish()
     unsafe bytes.withUnsafeBytes { bytes in
       _ = unsafe fuse_reply_buf(

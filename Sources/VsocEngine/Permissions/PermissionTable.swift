@@ -63,7 +63,7 @@ struct PermissionTable {
   }
 
   /// The index of the first one that begins at `offset` or behind it.
-  private func index(of offset: UInt32) -> Int {
+  fileprivate func index(of offset: UInt32) -> Int {
     var (low, high) = (0, holdings.count)
     while low < high {
       let middle = (low + high) / 2
@@ -144,9 +144,15 @@ extension Region {
   package var permissionCount: Int { permissions.withLock { $0.holdings.count } }
 
   /// The live permissions by place.
-  package func livePermissions(seenBy handle: AreaHandle?) -> [LivePermission] {
+  ///
+  /// - Parameters:
+  ///   - begin: where the first one begins, at least.
+  ///   - count: how many at most.
+  package func livePermissions(
+    seenBy handle: AreaHandle?, from begin: UInt32 = 0, count: Int = .max
+  ) -> [LivePermission] {
     permissions.withLock { table in
-      table.holdings.map { holding in
+      table.holdings[table.index(of: begin)...].prefix(count).map { holding in
         LivePermission(
           permission: holding.permission, claimant: holding.claimant,
           isOwn: handle.map { holding.file === $0.file } ?? false)

@@ -88,13 +88,28 @@ extension Region {
 
   // MARK: The file and the mapping
 
+  /// The file, and what maps it in page-cache mode.
+  static let descriptorsPerFile = 2
+  /// The part of all descriptors that the files of one user's regions may take (docs/security.md).
+  static let descriptorsPart = 8
+
   /// The region's file, made if this is the first use of it. Under the lock of `life`.
+  ///
+  /// - Throws: ENFILE: the region's maker has as many files open as he may.
   func file(_ life: inout RegionLife) throws(Errno) -> RegionFile {
     if let file = life.file { return file }
     guard !life.isDestroyed else { throw .noSuchFileOrDirectory }
-    let file = try storage.files.open(header(life.configuration))
-    life.file = file
-    return file
+    guard fileQuota.take(Self.descriptorsPerFile, for: maker) else {
+      throw .tooManyOpenFilesInSystem
+    }
+    do throws(Errno) {
+      let file = try storage.files.open(header(life.configuration))
+      life.file = file
+      return file
+    } catch {
+      fileQuota.giveBack(Self.descriptorsPerFile, of: maker)
+      throw error
+    }
   }
 
   /// The mapping. Under the lock of `state`.

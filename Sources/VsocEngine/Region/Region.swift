@@ -14,6 +14,10 @@ struct Machinery: Sendable {
   let watcher: FutexWatcher
   let writers: WriterWatch
   let bells: BellWatch
+  /// Descriptors of regions' files.
+  let fileQuota: UserQuota
+  /// See `KeptOffsets`.
+  let offsetQuota: UserQuota
   /// Told of what has no caller to be told.
   let log: Logger
 }
@@ -28,6 +32,8 @@ package final class Region: Sendable {
   package let name: RegionName
   /// The index of the managing region, 0 for none.
   package let managerIndex: UInt32
+  /// The user who is charged with it.
+  let maker: UInt32
   /// Seconds since the epoch.
   package let creationTime: Int64
   /// Whether another region is managed by this one; never taken back.
@@ -38,8 +44,9 @@ package final class Region: Sendable {
   let counters: Counters
   let writers: WriterWatch
   let bellWatch: BellWatch
+  let fileQuota: UserQuota
   let log: Logger
-  let state = Lock(RegionState())
+  let state: Lock<RegionState>
   /// May be taken inside `state`, never the other way round.
   let life: Lock<RegionLife>
   /// Who has which area, of a managed region. Taken before `ownerWords`, never inside another.
@@ -49,11 +56,12 @@ package final class Region: Sendable {
   let ownerWords = Lock(())
 
   init(
-    index: UInt32, configuration: RegionConfiguration, managerIndex: UInt32,
+    index: UInt32, configuration: RegionConfiguration, managerIndex: UInt32, maker: UInt32,
     storage: RegionStorage, _ machinery: Machinery
   ) {
     self.index = index
     self.managerIndex = managerIndex
+    self.maker = maker
     creationTime = Int64(time(nil))
     name = configuration.name
     self.storage = storage
@@ -62,11 +70,22 @@ package final class Region: Sendable {
     counters = machinery.counters
     writers = machinery.writers
     bellWatch = machinery.bells
+    fileQuota = machinery.fileQuota
+    state = Lock(RegionState(allowance: KeptOffsets(machinery.offsetQuota, of: maker)))
     log = machinery.log
     // What was there before this process may be in use as it is.
     life = Lock(
       RegionLife(
         configuration: configuration, isSealed: storage.files.wasFound(configuration.name)))
+  }
+
+  deinit {
+    state.withLock { state in
+      state.guest.forgetOffsets()
+      state.host.forgetOffsets()
+    }
+    guard life.withLock({ $0.file != nil }) else { return }
+    fileQuota.giveBack(Self.descriptorsPerFile, of: maker)
   }
 
   /// Whether the memory is only reached through permissions.

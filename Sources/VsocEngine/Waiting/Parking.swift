@@ -6,14 +6,34 @@ internal import SystemPackage
 
 /// All calls that wait, by token: how an interrupt, a deadline or the end of the mount finds one.
 ///
-/// Its lock is a leaf: nothing else is locked while it is held.
+/// What is kept for them is bounded, for all and for each user. Its lock is a leaf: nothing else is locked
+/// while it is held.
 package final class Parking: Sendable {
+  private struct Entry {
+    let waiter: Waiter
+    let user: UInt32
+  }
+
+  private struct State {
+    var entries: [UInt64: Entry] = [:]
+    var shares: UserShares
+
+    mutating func remove(_ token: UInt64) {
+      guard let entry = entries.removeValue(forKey: token) else { return }
+      shares.giveBack(entry.waiter.cost, of: entry.user)
+    }
+  }
+
+  /// Bytes that are kept for all calls that wait: for some 65,000 of the usual ones.
+  package static let capacity = 64 << 20
+
   private let lastToken = Atomic<UInt64>(0)
-  private let waiters = Lock<[UInt64: Waiter]>([:])
+  private let state: Lock<State>
   let timers: TimerQueue
 
-  init(timers: TimerQueue) {
+  init(timers: TimerQueue, trusted: UserShares.Trusted) {
     self.timers = timers
+    state = Lock(State(shares: UserShares(of: Self.capacity, trusted: trusted)))
   }
 
   func nextToken() -> UInt64 {
@@ -22,14 +42,20 @@ package final class Parking: Sendable {
 
   /// The number of calls that wait.
   package var count: Int {
-    waiters.withLock { $0.count }
+    state.withLock { $0.entries.count }
   }
 
-  /// Makes a waiter known, before it can be interrupted.
-  package func register(_ waiter: Waiter) {
-    waiters.withLock { $0[waiter.token] = waiter }
+  /// Makes a waiter known, before it can be interrupted. False, and it is not, if more would be kept for
+  /// its user than there is for him.
+  func register(_ waiter: Waiter, for user: UInt32) -> Bool {
+    let isTaken = state.withLock { state in
+      guard state.shares.take(waiter.cost, for: user) else { return false }
+      state.entries[waiter.token] = Entry(waiter: waiter, user: user)
+      return true
+    }
+    guard isTaken else { return false }
     // Only now: a deadline that has passed already must find the waiter.
-    guard let sleeper = waiter as? CondWait, let deadline = sleeper.deadline else { return }
+    guard let sleeper = waiter as? CondWait, let deadline = sleeper.deadline else { return true }
     do throws(Errno) {
       try timers.ensureStarted { [weak self] in self?.abandon(token: $0, .timedOut) }
       timers.schedule(sleeper.token, at: deadline)
@@ -37,11 +63,12 @@ package final class Parking: Sendable {
       // Without a thread nobody would end it.
       abandon(sleeper, .gone)
     }
+    return true
   }
 
   /// Forgets a waiter that was claimed.
   func forget(_ waiter: Waiter) {
-    waiters.withLock { _ = $0.removeValue(forKey: waiter.token) }
+    state.withLock { $0.remove(waiter.token) }
     if let sleeper = waiter as? CondWait, sleeper.deadline != nil {
       timers.cancel(sleeper.token)
     }
@@ -49,7 +76,7 @@ package final class Parking: Sendable {
 
   /// Ends a wait without its event; nothing happens if it is over already.
   package func abandon(token: UInt64, _ reason: Abandonment) {
-    if let waiter = waiters.withLock({ $0[token] }) { abandon(waiter, reason) }
+    if let entry = state.withLock({ $0.entries[token] }) { abandon(entry.waiter, reason) }
   }
 
   private func abandon(_ waiter: Waiter, _ reason: Abandonment) {
@@ -61,8 +88,8 @@ package final class Parking: Sendable {
 
   /// Ends every wait that `isMeant` picks.
   package func abandonAll(_ reason: Abandonment, where isMeant: (Waiter) -> Bool = { _ in true }) {
-    for waiter in waiters.withLock({ Array($0.values) }) where isMeant(waiter) {
-      abandon(waiter, reason)
+    for entry in state.withLock({ Array($0.entries.values) }) where isMeant(entry.waiter) {
+      abandon(entry.waiter, reason)
     }
   }
 }

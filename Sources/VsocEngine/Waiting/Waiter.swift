@@ -12,6 +12,8 @@ package enum Abandonment: Error, Hashable, Sendable {
   case timedOut
   /// The file was released, or the mount ends (ENODEV).
   case gone
+  /// As much waits for this user as may (ENOBUFS); see `Parking`.
+  case refused
 }
 
 /// A call that waits in a region, without a thread: an event, a deadline, an interrupt, a release
@@ -49,9 +51,14 @@ package class Waiter: @unchecked Sendable {
   /// Takes the waiter out of the list that it stands in. The region's lock is held.
   func leave(_ state: inout RegionState) {}
 
-  /// Makes the wait known, so that it can be interrupted: before its caller can be.
-  package func register() {
-    region.parking.register(self)
+  /// Bytes that are kept for it.
+  var cost: Int { Self.usualCost }
+  static let usualCost = 1024
+
+  /// Makes the wait known, so that it can be interrupted: before its caller can be. A user for whom enough
+  /// waits already is refused, which ends it.
+  package func register(for user: UInt32 = 0) {
+    if !region.parking.register(self, for: user), claim() { abandon(.refused) }
   }
 
   /// Begins to wait. If that fails, because the region is gone, the wait ends with `.gone`.

@@ -50,6 +50,9 @@ package final class DoorbellWrite: Waiter, @unchecked Sendable {
     super.init(region: region, end: end.peer)
   }
 
+  /// For each offset that, and where its text ends.
+  override var cost: Int { Self.usualCost + 8 * offsets.count }
+
   override func enter() throws(Errno) { try region.park(self) }
   override func abandon(_ reason: Abandonment) { completion(posted, reason) }
   override func leave(_ state: inout RegionState) {

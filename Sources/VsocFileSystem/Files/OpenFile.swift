@@ -43,6 +43,9 @@ class OpenFile: @unchecked Sendable {
   /// fsync(2). A file that does not say otherwise has nothing on a disk.
   func synchronize() throws(Errno) {}
 
+  /// How many descriptors of this process it keeps open.
+  var descriptorCost: Int { 0 }
+
   /// The last descriptor is gone: ends what still waits on this file.
   func close() {}
 }
@@ -54,6 +57,7 @@ extension Abandonment {
     case .interrupted: .interrupted
     case .timedOut: .timedOut
     case .gone: .operationNotSupportedByDevice
+    case .refused: .noBufferSpace
     }
   }
 }

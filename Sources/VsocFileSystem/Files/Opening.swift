@@ -15,7 +15,13 @@ extension VsocFileSystem {
     let found = find(number)
     switch found?.node {
     case .fact(let fact):
-      finish(request, TextFile(text(fact)), .directIO)
+      let text: SharedVersion<[UInt8]>
+      do throws(Errno) {
+        text = try self.text(fact, for: request.caller)
+      } catch {
+        return request.fail(error)
+      }
+      finish(request, TextFile(text), .directIO)
     case .file(let end, let kind):
       guard let region = engine.region(end.region) else {
         return request.fail(.noSuchFileOrDirectory)
@@ -37,14 +43,6 @@ extension VsocFileSystem {
       request.fail(.isDirectory)
     case nil:
       request.fail(.noSuchFileOrDirectory)
-    }
-  }
-
-  private func text(_ fact: Node.Fact) -> String {
-    switch fact {
-    case .version: version + "\n"
-    case .layout: layoutText(engine.regions.map(\.configuration))
-    case .stats: statisticsText
     }
   }
 
@@ -102,7 +100,7 @@ extension VsocFileSystem {
       case .passthrough(let backings):
         let memory = try region.seal()
         let backing = try backings.backing(of: region.index, memory)
-        let handle = handles.withLock { $0.add(file) }
+        let handle = try add(file, of: request.caller)
         // Where the kernel would let a write make the file longer, writes come here.
         let isOpen =
           memory.canBeGrownByWriters && flags.isWritable
@@ -121,6 +119,36 @@ extension VsocFileSystem {
       file.close()
       request.fail(error)
     }
+  }
+
+  /// ENFILE: its user has as many open as he may.
+  private func add(_ file: OpenFile, of caller: Caller) throws(Errno) -> UInt64 {
+    guard let handle = handles.withLock({ $0.add(file, of: caller.uid) }) else {
+      throw .tooManyOpenFilesInSystem
+    }
+    return handle
+  }
+
+  /// Answers an open with the file, or closes it.
+  private func finish(
+    _ request: consuming Request<Answer.Opened>, _ file: OpenFile,
+    _ reply: (consuming Request<Answer.Opened>, UInt64) -> Bool
+  ) {
+    let handle: UInt64
+    do throws(Errno) {
+      handle = try add(file, of: request.caller)
+    } catch {
+      file.close()
+      return request.fail(error)
+    }
+    // A caller that is gone by now will not release what it never got.
+    if !reply(request, handle) { close(handle) }
+  }
+
+  private func finish(
+    _ request: consuming Request<Answer.Opened>, _ file: OpenFile, _ options: OpenOptions
+  ) {
+    finish(request, file) { request, handle in request.reply(handle: handle, options) }
   }
 
   /// Opens a file of a managed region, each handle of which has an area of its own, or none. The
@@ -147,8 +175,9 @@ extension VsocFileSystem {
       ? PermissionsFile(region, area, calls)
       : ManagedDataFile(region, end, isPageCache: mode.pageCache != nil, area, calls)
     if let backing = area.backing {
-      let handle = handles.withLock { $0.add(file) }
-      if !request.reply(handle: handle, mappingsOf: backing.file) { close(handle) }
+      finish(request, file) { request, handle in
+        request.reply(handle: handle, mappingsOf: backing.file)
+      }
     } else if let mapping = mode.pageCache, kind == .data {
       open(request, file, area.handle.file, mapping)
     } else {
@@ -184,12 +213,14 @@ extension VsocFileSystem {
       open(request, PagesFile(pages), pages, mapping)
     case .passthrough(let backings):
       // For somebody who is not to have the file itself, as he could change its size.
+      let backing: RegionBacking
       do throws(Errno) {
-        let backing = try backings.backing(of: end.region, pages)
-        let handle = handles.withLock { $0.add(PagesFile(pages)) }
-        if !request.reply(handle: handle, mappingsOf: backing.file) { close(handle) }
+        backing = try backings.backing(of: end.region, pages)
       } catch {
-        request.fail(error)
+        return request.fail(error)
+      }
+      finish(request, PagesFile(pages)) { request, handle in
+        request.reply(handle: handle, mappingsOf: backing.file)
       }
     case .served:
       request.fail(.notSupported)
@@ -202,16 +233,9 @@ extension VsocFileSystem {
     _ mapping: any PageCacheMapping
   ) {
     if let keeper = mapping.keeper { pages.share(with: keeper) }
-    let handle = handles.withLock { $0.add(file) }
-    if !request.reply(handle: handle, pagesOf: pages.descriptor.raw) { close(handle) }
-  }
-
-  private func finish(
-    _ request: consuming Request<Answer.Opened>, _ file: OpenFile, _ options: OpenOptions
-  ) {
-    let handle = handles.withLock { $0.add(file) }
-    // A caller that is gone by now will not release what it never got.
-    if !request.reply(handle: handle, options) { close(handle) }
+    finish(request, file) { request, handle in
+      request.reply(handle: handle, pagesOf: pages.descriptor.raw)
+    }
   }
 
   private func close(_ handle: UInt64) {
@@ -275,7 +299,13 @@ extension VsocFileSystem {
     guard let node = Node(number), node.isDirectory, attributes(of: node) != nil else {
       return request.fail(.noSuchFileOrDirectory)
     }
-    finish(request, OpenDirectory(node, self), [])
+    let directory: OpenDirectory
+    do throws(Errno) {
+      directory = try OpenDirectory(node, self, for: request.caller)
+    } catch {
+      return request.fail(error)
+    }
+    finish(request, directory, [])
   }
 
   package func readDirectory(

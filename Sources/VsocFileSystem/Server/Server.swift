@@ -56,14 +56,14 @@ package final class Server: Sendable {
       uid: configuration.rootUID, gid: configuration.rootGID, mode: configuration.rootMode)
     let store = try Self.store(configuration) { logger.notice("\($0)") }
     self.store = store
+    let limits = Self.limits(configuration, store?.regions ?? configuration.regions)
     if let store {
-      engine = try Engine(
-        sizeCap: configuration.sizeCap, storage: RegionStorage(files: store), log: logger)
+      engine = try Engine(limits: limits, storage: RegionStorage(files: store), log: logger)
       try engine.adopt(store.regions)
       // What was changed last counts, here as for regions.
       if let kept = store.root { root = kept } else { try store.setRoot(root) }
     } else {
-      engine = try Engine(sizeCap: configuration.sizeCap, log: logger)
+      engine = try Engine(limits: limits, log: logger)
       try engine.create(configuration.regions)
     }
     links = try configuration.hasDeviceLinks ? DeviceLinks(to: configuration.mountpoint) : nil
@@ -96,8 +96,25 @@ package final class Server: Sendable {
     guard let path = configuration.store else { return nil }
     let deadline = MonotonicInstant(nanoseconds: MonotonicInstant.now.nanoseconds + patience)
     let store = try Store(path: path, until: deadline, log: log)
-    try store.populate(configuration.regions, sizeCap: configuration.sizeCap, log: log)
+    var sizeCap: UInt64?
+    if case .bytes(let size) = configuration.sizeLimit { sizeCap = size }
+    try store.populate(configuration.regions, sizeCap: sizeCap, log: log)
     return store
+  }
+
+  /// - Parameter regions: those that there are at the start. What nobody has asked for keeps none of them
+  ///   out.
+  private static func limits(
+    _ configuration: MountConfiguration, _ regions: [RegionConfiguration]
+  ) -> RegionLimits {
+    let sizeCap: UInt64? =
+      switch configuration.sizeLimit {
+      case .none: nil
+      case .bytes(let size): size
+      case .usual:
+        max(MachineMemory.half, regions.reduce(0) { $0 + UInt64($1.geometry.size) })
+      }
+    return RegionLimits(bytes: sizeCap, count: configuration.regionLimit)
   }
 
   /// Serves a socket whose other end plays the kernel: without passthrough.
@@ -137,8 +154,20 @@ package final class Server: Sendable {
     }
   }
 
+  private func watchEnd() -> EndWatch? {
+    do throws(Errno) {
+      let writesBack = store != nil && fileSystem.mode.pageCache != nil
+      return try EndWatch(session, mayWriteBack: writesBack, log: logger)
+    } catch {
+      logger.error("nobody watches that the end of the mount comes: \(error)")
+      return nil
+    }
+  }
+
   /// Ends every call that waits, then the connection. Nothing stays mounted.
   package func end() {
+    let watch = watchEnd()
+    defer { watch?.stop() }
     engine.shutDown()
     peers.withLock { $0.take() }?.stop()
     hostSocket?.remove()

@@ -77,6 +77,9 @@ struct PermissionText: Hashable {
     }
   }
 
+  /// A line has four numbers of 0x%08x, at least a digit of a process id, and what is between and behind.
+  static let shortestLine = 4 * 11 + 3
+
   /// The table as it is read: a line for each live permission, the reader's own marked.
   static func table(_ permissions: [LivePermission]) -> [UInt8] {
     var bytes: [UInt8] = []

@@ -42,24 +42,38 @@ final class AreaNode: Sendable {
   }
 }
 
-/// The nodes of managed regions that the kernel knows, with its lookup counts. Ids are not used twice.
+/// The nodes of managed regions that the kernel knows, with its lookup counts. Ids are not used twice. Each
+/// counts for the user who first looked it up.
 final class AreaNodes: Sendable {
+  private static let capacity = 65_536
   /// Beyond all numbers that say what a node is (`Node`).
   private static let firstNumber: UInt64 = 1 << 48
 
-  private struct Table {
-    var entries: [UInt64: (node: AreaNode, lookups: UInt64)] = [:]
-    var next = AreaNodes.firstNumber
+  private struct Entry {
+    let node: AreaNode
+    let user: UInt32
+    var lookups: UInt64
   }
 
-  private let table = Lock(Table())
+  private struct Table {
+    var entries: [UInt64: Entry] = [:]
+    var next = AreaNodes.firstNumber
+    var shares: UserShares
+  }
 
-  /// A node for a lookup that is about to be answered with it.
-  func add(_ node: Node) -> AreaNode {
+  private let table: Lock<Table>
+
+  init(trusted: UserShares.Trusted) {
+    table = Lock(Table(shares: UserShares(of: Self.capacity, trusted: trusted)))
+  }
+
+  /// A node for a lookup that is about to be answered with it; nil if its user has as many as he may.
+  func add(_ node: Node, for user: UInt32) -> AreaNode? {
     table.withLock { table in
+      guard table.shares.take(for: user) else { return nil }
       let new = AreaNode(table.next, node)
       table.next += 1
-      table.entries[new.number] = (new, 1)
+      table.entries[new.number] = Entry(node: new, user: user, lookups: 1)
       return new
     }
   }
@@ -77,8 +91,12 @@ final class AreaNodes: Sendable {
     guard number >= Self.firstNumber else { return }
     table.withLock { table in
       guard let entry = table.entries[number] else { return }
-      table.entries[number] =
-        entry.lookups > count ? (entry.node, entry.lookups - count) : nil
+      if entry.lookups > count {
+        table.entries[number]?.lookups -= count
+      } else {
+        table.entries.removeValue(forKey: number)
+        table.shares.giveBack(of: entry.user)
+      }
     }
   }
 

@@ -27,7 +27,10 @@ extension VsocFileSystem {
       lookupSocket(request, end, attributes)
     } else if isManaged(node) {
       // The next one who looks gets another.
-      reply(request, areaNodes.add(node), attributes)
+      guard let area = areaNodes.add(node, for: request.caller.uid) else {
+        return request.fail(.tooManyOpenFilesInSystem)
+      }
+      reply(request, area, attributes)
     } else {
       request.reply(node: node.number, attributes, entryTimeout: Self.entryTimeout)
     }
@@ -128,7 +131,22 @@ extension VsocFileSystem {
     return .root
   }
 
-  func entries(of directory: Node) -> [DirectoryEntry] {
+  /// What a directory holds now.
+  ///
+  /// - Throws: ENFILE: there is no room for it.
+  func listing(
+    of directory: Node, for caller: Caller
+  ) throws(Errno) -> SharedVersion<[DirectoryEntry]> {
+    guard directory == .root else { return SharedVersion(entries(of: directory)) }
+    let listing = rootListing.version(engine.generation, for: caller.uid) {
+      let entries = entries(of: .root)
+      return (entries, entries.count * MemoryLayout<DirectoryEntry>.stride)
+    }
+    guard let listing else { throw .tooManyOpenFilesInSystem }
+    return listing
+  }
+
+  private func entries(of directory: Node) -> [DirectoryEntry] {
     let all =
       [(".", directory), ("..", parent(of: directory))]
       + children(of: directory).map { ($0.name, $0.node) }
@@ -154,7 +172,8 @@ extension VsocFileSystem {
     do throws(Errno) {
       region = try makeRegion(
         RegionConfiguration(
-          name: regionName, geometry: defaultGeometry, guest: access, host: access))
+          name: regionName, geometry: defaultGeometry, guest: access, host: access),
+        by: caller.uid)
     } catch {
       return request.fail(error)
     }
@@ -166,10 +185,12 @@ extension VsocFileSystem {
   }
 
   /// With its link in /dev, or not at all.
-  private func makeRegion(_ configuration: RegionConfiguration) throws(Errno) -> Region {
+  private func makeRegion(
+    _ configuration: RegionConfiguration, by maker: UInt32
+  ) throws(Errno) -> Region {
     try links?.add(configuration.name)
     do throws(Errno) {
-      let region = try engine.create(configuration)
+      let region = try engine.create(configuration, by: maker)
       logger.info("region \"\(configuration.name)\" was made")
       return region
     } catch {

@@ -82,7 +82,7 @@ import VsocProtocol
   private let a = RegionName("a")!
 
   init() throws {
-    engine = try Engine(sizeCap: 4 << 20, storage: RegionStorage(files: files))
+    engine = try Engine(limits: RegionLimits(bytes: 4 << 20), storage: RegionStorage(files: files))
   }
 
   private func fail(with error: Errno?) { files.state.withLock { $0.error = error } }

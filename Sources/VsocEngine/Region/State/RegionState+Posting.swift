@@ -4,8 +4,6 @@ internal import VsocProtocol
 
 /// The sending side of a doorbell. Under the region's lock.
 extension RegionState {
-  /// The most round-trip offsets that an end may owe while its peer's table is full.
-  private static let postBackLimit = 65_536
   private static let fruitlessWatchLimit = 64
 
   /// Posts offsets from `posted` on until the table is full, and rings if no interrupt is in
@@ -45,7 +43,7 @@ extension RegionState {
     var isFull = false
     var hasPosted = false
 
-    for offset in self[end.peer].owedPostBacks {
+    for offset in self[end.peer].owedPostBacks.offsets {
       if table.post(offset) == .full {
         isFull = true
         break
@@ -79,11 +77,7 @@ extension RegionState {
   ) {
     let outgoing = memory.outgoing(of: end)
     if outgoing.post(offset) == .full {
-      if self[end].owedPostBacks.count < Self.postBackLimit {
-        self[end].owedPostBacks.insert(offset)
-      } else {
-        wakes.lostPostBacks += 1
-      }
+      if !self[end].owedPostBacks.insert(offset) { wakes.lostPostBacks += 1 }
     }
     if outgoing.raiseInterrupt() { wakes.refilledEnds.append(end.peer) }
   }

@@ -10,11 +10,17 @@ internal import VsocProtocol
 struct RegionState {
   /// The mapping. Made when it is first needed, so that a region that nobody uses costs no memory.
   var memory: RegionMemory?
-  var guest = EndState()
-  var host = EndState()
+  var guest: EndState
+  var host: EndState
   var sleepers = Sleepers()
   /// From the first peer on.
   var bells: Bells?
+
+  /// - Parameter allowance: of what is kept of offsets at both ends.
+  init(allowance: KeptOffsets) {
+    guest = EndState(allowance: allowance)
+    host = EndState(allowance: allowance)
+  }
 
   subscript(end: End) -> EndState {
     // Not `get`, which would copy a dozen arrays for a look at one of them.
@@ -33,7 +39,7 @@ struct EndState {
 
   /// It was rung without an offset, and nobody took that in yet.
   var isRung = false
-  var log = DrainLog()
+  var log: DrainLog
   var doorbellReaders: [DoorbellReader] = []
   var doorbellReads: [DoorbellRead] = []
   /// Waits for the `interrupt_signalled` word to be set.
@@ -43,8 +49,7 @@ struct EndState {
 
   /// In the order in which they came.
   var blockedWrites: [DoorbellWrite] = []
-  /// Round-trip offsets that this end owes its peer, while the peer's table is full.
-  var owedPostBacks: Set<UInt32> = []
+  var owedPostBacks: OwedPostBacks
   /// Words on which a receiver that uses the mapping alone may be heard to drain.
   var drainWatches: [WatchedWord] = []
   /// How often in a row they told of a drain, and there was no room all the same.
@@ -56,4 +61,15 @@ struct EndState {
   var signalCount: UInt64 = 0
   var signalReaders: [SignalReader] = []
   var signalReads: [SignalRead] = []
+
+  init(allowance: KeptOffsets) {
+    log = DrainLog(allowance: allowance)
+    owedPostBacks = OwedPostBacks(allowance: allowance)
+  }
+
+  /// Nobody is left who could be told of them.
+  mutating func forgetOffsets() {
+    log.removeAll()
+    owedPostBacks.removeAll()
+  }
 }

@@ -45,6 +45,8 @@ final class ManagedDataFile: DataFile, @unchecked Sendable {
 
   override func synchronize() throws(Errno) { try area.handle.file.synchronize() }
 
+  override var descriptorCost: Int { OpenArea.descriptorCost }
+
   override func close() {
     area.close()
     super.close()

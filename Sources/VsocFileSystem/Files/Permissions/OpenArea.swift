@@ -5,6 +5,9 @@ internal import VsocEngine
 
 /// An open handle that can have a permission, with all that it holds of the node.
 final class OpenArea: Sendable {
+  /// The area's file, and what it is mapped by in page-cache mode.
+  static let descriptorCost = 2
+
   let handle: AreaHandle
   private let node: AreaNode
   /// What the kernel maps in place of the node, if it does.
