@@ -19,7 +19,7 @@ struct attack {
 };
 
 /* One function an attack, each in a file of its own. */
-attack_function attack_victim;
+attack_function attack_victim, attack_park, attack_grab;
 
 /* A line of output, at once. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -14,6 +14,8 @@
 
 static const struct attack attacks[] = {
     {"victim", 2, attack_victim},
+    {"park", 3, attack_park},
+    {"grab", 3, attack_grab},
 };
 
 void say(const char *format, ...) {
