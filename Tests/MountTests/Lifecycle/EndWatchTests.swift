@@ -16,7 +16,12 @@ extension MountTests {
       init() throws {
         directory = try TemporaryDirectory()
         try run(
-          "truncate -s 16M disk.img && mkfs.ext4 -q disk.img && mkdir disk && mount -o loop disk.img disk"
+          """
+          truncate -s 16M disk.img
+          mkfs.ext4 -q disk.img
+          mkdir disk
+          mount -o loop disk.img disk
+          """
         )
       }
 
@@ -51,7 +56,9 @@ extension MountTests {
     func `a store on a disk that does not answer keeps nothing mounted`() throws {
       let disk = try FrozenDisk()
       try withMount(["--store", disk.path + "/store"]) { mount in
-        mount.expectedLogLines = ["the end of the mount is kept waiting", "a thread waits for what"]
+        mount.expectedLogLines = [
+          "the end of the mount is kept waiting", "a thread waits for what",
+        ]
         try disk.freeze()
         let client = try mount.client()
         try client.send("mkdir", mount("new"))
