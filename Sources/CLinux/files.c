@@ -20,7 +20,13 @@ int vsocfs_reopen(int fd, _Bool writable) {
   return or_errno(open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC));
 }
 
-int vsocfs_memfd_seal_writes(int fd) { return or_errno(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE)); }
+int vsocfs_write_back(int fd) {
+  unsigned flags =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  while (sync_file_range(fd, 0, 0, flags) < 0)
+    if (errno != EINTR) return -errno;
+  return 0;
+}
 
 int vsocfs_has_no_writers(int fd) {
   if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) return -errno;

@@ -69,8 +69,14 @@ static void shutdown_signals(sigset_t *set) {
 
 int vsocfs_block_shutdown_signals(void) {
   sigset_t set;
+  /* Whoever started this may have it blocked. */
+  sigemptyset(&set);
+  sigaddset(&set, SIGBUS);
+  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
   shutdown_signals(&set);
   signal(SIGPIPE, SIG_IGN);
+  /* Of a lease that somebody breaks in the moment for which there is one. */
+  signal(SIGIO, SIG_IGN);
   return -pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -126,6 +132,8 @@ int vsocfs_thread_start(void *(*body)(void *), void *argument, size_t stack_size
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   if (stack_size) pthread_attr_setstacksize(&attributes, stack_size);
   sigfillset(&all);
+  /* Blocked, it would end the process. */
+  sigdelset(&all, SIGBUS);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int error = pthread_create(&thread, &attributes, body, argument);
   pthread_sigmask(SIG_SETMASK, &before, NULL);

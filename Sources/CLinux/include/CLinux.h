@@ -15,9 +15,21 @@ int vsocfs_memfd_create(const char *name);
 /* No growing, no shrinking, and no change of the seals: a size that the daemon can rely on. */
 int vsocfs_memfd_seal_size(int fd);
 /* madvise(2): younger than Debian 12's headers may be. */
-enum { VSOCFS_MADV_POPULATE_WRITE = 23 };
+enum { VSOCFS_MADV_POPULATE_READ = 22, VSOCFS_MADV_POPULATE_WRITE = 23 };
 /* Dirties a page without changing it, whoever else writes to it: an atomic addition of nothing. */
 void vsocfs_touch(void *page);
+/* sync_file_range(2) of a whole file: what was stored has been written back on return. Takes no lock of
+ * the file, and does not ask its file system for more. */
+int vsocfs_write_back(int fd);
+
+/* A SIGBUS by an access to a mapping that is watched puts a page of zeros there, and the mapping is broken
+ * from then on; any other SIGBUS does what it did before. From the first call on, for good. A part of a
+ * mapping may be watched as well, and is broken by itself then. NULL: no memory. To be ended before the
+ * mapping is undone. */
+struct vsocfs_watched_mapping *vsocfs_watch_mapping(void *base, size_t size);
+void vsocfs_unwatch_mapping(struct vsocfs_watched_mapping *mapping);
+/* A word that is not 0, to be read atomically, once the mapping is broken. */
+const uint32_t *vsocfs_mapping_is_broken(const struct vsocfs_watched_mapping *mapping);
 
 /* eventfd(2), timerfd(2), signalfd(2), epoll(7): not in the module. */
 int vsocfs_eventfd(void);
@@ -72,7 +84,7 @@ int vsocfs_umount_abort(const char *path);
 int vsocfs_umount_detach(const char *path);
 
 /* pthread_create, detached, with a given stack size (0: the default). All signals are blocked in
- * the thread: the signalfd has them. 0 or -errno. */
+ * the thread, as the signalfd has them, but for SIGBUS, which comes of its own accesses. 0 or -errno. */
 int vsocfs_thread_start(void *(*body)(void *), void *argument, size_t stack_size);
 /* Names the calling thread (at most 15 bytes); pthread_setname_np is not in the module. */
 void vsocfs_thread_name(const char *name);
@@ -212,8 +224,6 @@ int vsocfs_epoll_watch(int epoll, int fd, uint64_t token, _Bool writable, _Bool 
 
 /* Opens what a descriptor is open for once more, with an access of its own: by way of /proc. */
 int vsocfs_reopen(int fd, _Bool writable);
-/* F_SEAL_WRITE: -EBUSY while somebody has a memfd mapped for writing, or could make it so. */
-int vsocfs_memfd_seal_writes(int fd);
 /* 0 if nobody has the file open for writing, nor mapped by way of such a descriptor; else -EAGAIN. A
  * lease (fcntl(2) F_SETLEASE) on `fd`, which is open for reading, can only be had then. */
 int vsocfs_has_no_writers(int fd);

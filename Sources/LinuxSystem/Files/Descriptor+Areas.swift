@@ -10,19 +10,9 @@ extension Descriptor {
     Descriptor(owning: try check { vsocfs_reopen(raw, forWriting) })
   }
 
-  /// Lets nobody write to a memfd from now on, if nobody has it mapped for writing (F_SEAL_WRITE).
-  /// False if somebody has.
-  package func sealWrites() throws(Errno) -> Bool {
-    do throws(Errno) {
-      try check { vsocfs_memfd_seal_writes(raw) }
-      return true
-    } catch .resourceBusy {
-      return false
-    }
-  }
-
   /// Whether nobody has the file open for writing, nor mapped by way of such a descriptor. This one
-  /// is for reading only.
+  /// is for reading only. Does not wait, unlike F_SEAL_WRITE of a memfd, for which somebody can hold pages
+  /// back (vmsplice(2)).
   package func hasNoWriters() throws(Errno) -> Bool {
     do throws(Errno) {
       try check { vsocfs_has_no_writers(raw) }

@@ -9,20 +9,19 @@ extension RegionFile {
   func withWriter<Value>(
     _ body: (borrowing Descriptor) throws(Errno) -> Value
   ) throws(Errno) -> Value {
-    guard kind == .stored else { return try body(descriptor) }
+    guard kind == .stored || isReadOnly else { return try body(descriptor) }
     let writer = try descriptor.reopen(forWriting: true)
     return try body(writer)
   }
 
-  /// Makes it that large, all zeros. ENOSPC: there is no room.
-  func begin(_ size: UInt32) throws(Errno) {
-    try withWriter { writer throws(Errno) in
-      try writer.truncate(to: 0)
-      if kind == .stored {
-        try writer.allocate(UInt64(size))
-      } else {
-        try writer.truncate(to: UInt64(size))
-      }
+  /// Makes it that large, all zeros, by way of a descriptor that is open for writing. ENOSPC: there is no
+  /// room.
+  func begin(_ size: UInt32, _ writer: borrowing Descriptor) throws(Errno) {
+    try writer.truncate(to: 0)
+    if kind == .stored {
+      try writer.allocate(UInt64(size))
+    } else {
+      try writer.truncate(to: UInt64(size))
     }
   }
 
@@ -32,13 +31,9 @@ extension RegionFile {
   }
 
   /// Whether nobody can write to it, nor ever will be able to. To be asked when there is no handle any
-  /// more for which the kernel passes accesses through.
-  func hasLostItsWriters() throws(Errno) -> Bool {
-    switch kind {
-    case .memory: try descriptor.sealWrites()
-    case .stored: try descriptor.hasNoWriters()
-    }
-  }
+  /// more for which the kernel passes accesses through: a moment later, as it lets its own go after it
+  /// has told of the close.
+  func hasLostItsWriters() throws(Errno) -> Bool { try descriptor.hasNoWriters() }
 
   /// Calls `body` for each stretch of a range that holds data. What is in between are zeros.
   ///

@@ -19,6 +19,8 @@ package final class RegionFile: Sendable {
 
   package let kind: Kind
   package let descriptor: Descriptor
+  /// Whether that is for reading only, so that it is no writer (`hasLostItsWriters`).
+  let isReadOnly: Bool
   /// Which it is of the files of areas, if it is one.
   package let number: UInt64
   private let onClose: (@Sendable () -> Void)?
@@ -27,11 +29,12 @@ package final class RegionFile: Sendable {
 
   /// - Parameter onClose: called when nobody keeps it any more.
   package init(
-    _ descriptor: consuming Descriptor, kind: Kind, number: UInt64 = 0,
+    _ descriptor: consuming Descriptor, kind: Kind, isReadOnly: Bool = false, number: UInt64 = 0,
     onClose: (@Sendable () -> Void)? = nil
   ) {
     self.descriptor = descriptor
     self.kind = kind
+    self.isReadOnly = isReadOnly
     self.number = number
     self.onClose = onClose
   }

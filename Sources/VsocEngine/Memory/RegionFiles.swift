@@ -35,8 +35,8 @@ package protocol RegionFiles: AnyObject, Sendable {
 
   /// An empty file, for the area that one open handle of a managed region may get.
   ///
-  /// - Parameter isBacking: clients map it by way of the kernel (FUSE passthrough). Then a file that
-  ///   outlives the daemon is open here for reading only, so that its writers can be told.
+  /// - Parameter isBacking: clients map it by way of the kernel (FUSE passthrough). Then the file is open
+  ///   here for reading only, so that its writers can be told.
   func makeArea(isBacking: Bool) throws(Errno) -> RegionFile
 
   /// Writes a permission down, before its owner word is taken: should this process end, whoever has
@@ -83,7 +83,9 @@ package final class MemoryFiles: RegionFiles {
   package func remove(_ name: RegionName) {}
 
   package func makeArea(isBacking: Bool) throws(Errno) -> RegionFile {
-    RegionFile(try SharedMemoryFile(name: "vsocfs:area", size: 0).takeDescriptor(), kind: .memory)
+    let memory = try SharedMemoryFile(name: "vsocfs:area", size: 0).takeDescriptor()
+    guard isBacking else { return RegionFile(memory, kind: .memory) }
+    return RegionFile(try memory.reopen(forWriting: false), kind: .memory, isReadOnly: true)
   }
 
   package func record(_ record: PermissionRecord) -> PermissionSlot? { nil }

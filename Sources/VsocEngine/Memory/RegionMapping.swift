@@ -17,27 +17,31 @@ package protocol RegionMapping: Sendable {
     _ file: RegionFile, of region: UInt32, _ geometry: RegionGeometry
   ) throws(Errno) -> SharedMapping
 
-  /// Opens an area the way in which clients reach it, who see its present size from then on; nil where
-  /// that is its file. May wait, as `map`.
+  /// Opens an area the way in which clients reach it, who reach `size` bytes from then on; nil where that
+  /// is its file. May wait, as `map`.
   ///
   /// - Parameter place: what the handle was opened with (`AreaHandle.place`).
-  func openArea(at place: UInt64) throws(Errno) -> Descriptor?
+  /// - Throws: EAGAIN: the kernel does not take the size now, as somebody keeps it from that.
+  func openArea(at place: UInt64, size: UInt32) throws(Errno) -> Descriptor?
+
+  /// Has the kernel take the size of such an area again, of which the file system tells a new one.
+  ///
+  /// - Parameter reachesPages: whether there is anything in it now.
+  /// - Throws: EBUSY: somebody keeps it from that.
+  func announceSize(of area: borrowing Descriptor, reachesPages: Bool) throws(Errno)
 
   /// Waits until everything that was stored by such a descriptor, or by a mapping, is in the file.
   func synchronize(_ area: borrowing Descriptor) throws(Errno)
 
   /// The same for a region's memory.
   func synchronize(_ region: UInt32) throws(Errno)
-
-  /// The same for a mapping that is about to be undone, which waits for it with the address space locked.
-  func synchronize(_ mapping: SharedMapping) throws(Errno)
 }
 
 extension RegionMapping {
-  package func openArea(at place: UInt64) throws(Errno) -> Descriptor? { nil }
+  package func openArea(at place: UInt64, size: UInt32) throws(Errno) -> Descriptor? { nil }
+  package func announceSize(of area: borrowing Descriptor, reachesPages: Bool) throws(Errno) {}
   package func synchronize(_ area: borrowing Descriptor) throws(Errno) {}
   package func synchronize(_ region: UInt32) throws(Errno) {}
-  package func synchronize(_ mapping: SharedMapping) throws(Errno) {}
 }
 
 /// The file itself is the memory, for everybody who maps it.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import Synchronization
 internal import SystemPackage
 package import VsocProtocol
 
@@ -12,6 +13,7 @@ package final class RegionMemory: Sendable {
   private let guestToHost: SignalTable
   private let hostToGuest: SignalTable
   private let mapping: SharedMapping
+  private let isReported = Atomic(false)
 
   init(_ mapping: SharedMapping, _ geometry: RegionGeometry) {
     self.geometry = geometry
@@ -22,8 +24,17 @@ package final class RegionMemory: Sendable {
     hostToGuest = SignalTable(window: window, geometry: geometry.hostToGuest)
   }
 
-  /// To be called before it is let go.
-  func synchronize(by way: any RegionMapping) { try? way.synchronize(mapping) }
+  /// Whether a part of it could not be had, and nothing that it says is to be relied on.
+  var isBroken: Bool { mapping.isBroken }
+
+  /// True once, for whoever is to tell that it is broken.
+  func beginReport() -> Bool {
+    isBroken && !isReported.exchange(true, ordering: .relaxed)
+  }
+
+  /// To be called before it is let go: else that would wait, with the address space locked, for what
+  /// was stored to be written back. What cannot be written back now is written, or lost, then.
+  func synchronize() { try? mapping.writeBack() }
 
   /// Shows another file in place of an area: the one that its holder has, or the region's own again.
   ///
@@ -34,6 +45,11 @@ package final class RegionMemory: Sendable {
     try mapping.map(
       descriptor, at: Int(offset), over: Int(area.beginOffset)..<Int(area.endOffset),
       isWritable: isWritable)
+  }
+
+  /// Watches what is mapped there apart from the rest: it breaks by itself.
+  func part(_ area: Permission) throws(Errno) -> MappedPart {
+    try MappedPart(of: mapping, Int(area.beginOffset)..<Int(area.endOffset))
   }
 
   /// The table in which `end` posts.

@@ -56,10 +56,19 @@ package final class AreaHandle: @unchecked Sendable {
     }
   }
 
-  /// Whether it may use a word of its region.
-  package func contains(_ offset: UInt32) -> Bool {
-    guard let permission else { return false }
-    return offset >= permission.beginOffset && offset < permission.endOffset
+  /// Refuses a word of its region that it may not use.
+  ///
+  /// - Throws: E2BIG: it is not in the area. EIO: a page of the area cannot be had.
+  package func check(_ offset: UInt32) throws(Errno) {
+    let holding = region.permissions.withLock { _ -> Holding? in
+      if case .holding(let holding) = phase { holding } else { nil }
+    }
+    guard let holding, offset >= holding.permission.beginOffset,
+      offset < holding.permission.endOffset
+    else { throw .argListTooLong }
+    guard let view = holding.view, view.isBroken else { return }
+    region.reportBroken(holding)
+    throw .ioError
   }
 
   /// EEXIST: the handle has a permission already, or is just getting one. EPERM: it is closed. Under

@@ -25,6 +25,11 @@ final class Holding: @unchecked Sendable {
   let slot: PermissionSlot?
   /// The area as clients reach it, where that is not `file`: written by whoever claims or ends.
   var way: Descriptor?
+  /// The area as it is shown in this process's mapping of the region: its holder can break it. Written by
+  /// whoever claims, before the holding is anybody's.
+  var view: MappedPart?
+  /// Whether it was told that this is broken. Guarded by the region's `permissions`.
+  var isReported = false
   /// Whether the handle is closed, and only a mapping keeps the permission. Written by the table, as is
   /// the next.
   fileprivate(set) var isLingering = false

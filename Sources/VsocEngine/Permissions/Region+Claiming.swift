@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import Logging
 package import SystemPackage
 internal import VsocProtocol
 
@@ -36,9 +37,7 @@ extension Region {
     do throws(Errno) {
       try give(holding, to: handle, memory)
     } catch {
-      handle.setSize(0)
-      try? holding.file.empty()
-      finish(holding, of: handle)
+      takeBack(holding, from: handle, memory)
       throw error
     }
     let isWanted = permissions.withLock { table in
@@ -121,25 +120,43 @@ extension Region {
     let begin = UInt64(permission.beginOffset)
     let area = begin..<UInt64(permission.endOffset)
     let own = try seal()
-    try file.begin(permission.size)
     var isAnyData = false
-    // The area may have owner words itself, if the region manages another: none is changed between
-    // the copy and the view of it. What is waited for inside is answered by threads that need no lock.
-    try ownerWords.withLock { _ throws(Errno) in
-      try file.withWriter { writer throws(Errno) in
+    try file.withWriter { writer throws(Errno) in
+      try file.begin(permission.size, writer)
+      // The area may have owner words itself, if the region manages another: none is changed between
+      // the copy and the view of it. What is waited for inside is answered by threads that need no lock.
+      try ownerWords.withLock { _ throws(Errno) in
         try own.forEachData(in: area) { data throws(Errno) in
           isAnyData = true
           try own.descriptor.copy(data, to: writer, at: data.lowerBound - begin)
         }
+        if let slot = holding.slot { try storage.files.markFilled(slot) }
+        handle.setSize(permission.size)
+        // Nothing of it is touched before the kernel is known to have its size.
+        holding.way = try storage.mapping.openArea(at: handle.place, size: permission.size)
+        try show(holding, memory, isWritable: isManager)
       }
-      if let slot = holding.slot { try storage.files.markFilled(slot) }
-      handle.setSize(permission.size)
-      holding.way = try storage.mapping.openArea(at: handle.place)
-      try show(holding, memory, isWritable: isManager)
     }
     watcher.collect()
     // Twice in memory, once too often.
     if isAnyData { try own.discard(area) }
+  }
+
+  /// Undoes what has been given: the region's own file has all that the area holds.
+  private func takeBack(
+    _ holding: Holding, from handle: AreaHandle, _ memory: RegionMemory
+  ) {
+    handle.setSize(0)
+    do throws(Errno) {
+      try showOwn(holding, memory)
+      // Whoever keeps the kernel from taking a size may keep it from this one as well. What he reaches
+      // then is an empty file.
+      if holding.way != nil { try? announceSize(of: holding, reachesPages: false) }
+      try holding.file.empty()
+    } catch {
+      log.error("an area of region \"\(name)\" could not be taken back: \(error)")
+    }
+    finish(holding, of: handle)
   }
 
   /// Shows the area in this process's mapping of the region as its holder has it.
@@ -147,12 +164,28 @@ extension Region {
   /// - Parameter isWritable: whether owner words in it can be changed. While it is, it cannot be told
   ///   whether somebody else can write to the area.
   func show(_ holding: Holding, _ memory: RegionMemory, isWritable: Bool) throws(Errno) {
+    if holding.view == nil { holding.view = try memory.part(holding.permission) }
     if holding.way != nil {
       try memory.map(holding.way!, at: 0, over: holding.permission, isWritable: isWritable)
+    } else if holding.file.isReadOnly, !isWritable {
+      try memory.map(
+        holding.file.descriptor, at: 0, over: holding.permission, isWritable: false)
     } else {
       let view = try holding.file.descriptor.reopen(forWriting: isWritable)
       try memory.map(view, at: 0, over: holding.permission, isWritable: isWritable)
     }
+  }
+
+  /// Shows the region's own memory there again.
+  func showOwn(_ holding: Holding, _ memory: RegionMemory) throws(Errno) {
+    let permission = holding.permission
+    try seal().withWriter { writer throws(Errno) in
+      try memory.map(writer, at: permission.beginOffset, over: permission, isWritable: true)
+    }
+  }
+
+  func announceSize(of holding: Holding, reachesPages: Bool) throws(Errno) {
+    try storage.mapping.announceSize(of: holding.way!, reachesPages: reachesPages)
   }
 }
 

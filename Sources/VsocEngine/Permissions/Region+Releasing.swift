@@ -10,8 +10,8 @@ extension Region {
   /// Gives a handle's permission up at once, whoever has the area mapped: a mapping reaches nothing
   /// any more, and who sleeps on a word of it is told ENODEV.
   ///
-  /// - Throws: ENOENT: it has none. What keeps the contents from being brought back, as ENOSPC: then the
-  ///   handle has it still.
+  /// - Throws: ENOENT: it has none. EBUSY: somebody keeps the kernel from letting mappings reach nothing.
+  ///   What keeps the contents from being brought back, as ENOSPC. Then the handle has it still.
   package func release(_ handle: AreaHandle) throws(Errno) {
     let holding = try permissions.withLock { table throws(Errno) in
       guard case .holding(let holding) = handle.phase, table.beginEnd(of: holding) else {
@@ -23,21 +23,21 @@ extension Region {
     handle.setSize(0)
     endSleeps(in: holding.permission)
     do throws(Errno) {
-      try bringBack(holding)
+      try bringBack(holding, revokedFrom: handle)
     } catch {
-      handle.setSize(holding.permission.size)
-      permissions.withLock { table in
+      let isClosed = permissions.withLock { table in
         handle.phase = .holding(holding)
         table.keep(holding)
+        return handle.isClosed
       }
+      if error == .resourceBusy {
+        log.warning(
+          "an area of region \"\(name)\" is held still: while somebody writes behind its end, mappings cannot be revoked"
+        )
+      }
+      // Whoever closed it meanwhile has left it to this thread.
+      if isClosed { close(handle) }
       throw error
-    }
-    do throws(Errno) {
-      try holding.file.empty()
-      // The kernel asks for the size, and lets its pages go.
-      if holding.way != nil { _ = try holding.way!.status() }
-    } catch {
-      log.error("an area of region \"\(name)\" may be reached still: \(error)")
     }
     finish(holding, of: handle)
   }
@@ -103,13 +103,14 @@ extension Region {
   private func hasLostItsWriters(_ holding: Holding) -> Bool {
     do throws(Errno) {
       guard isManager else { return try holding.file.hasLostItsWriters() }
-      // Our own view of it can be written to, and is while nobody changes an owner word in it.
-      let memory = try sealedMemory()
+      // Our own view of it can be written to, and is while nobody changes an owner word in it. Also of one
+      // that is lost: its words are changed until it is back in the region.
+      let memory = try sealedMemory(isNeeded: true)
       return try ownerWords.withLock { _ throws(Errno) in
         try show(holding, memory, isWritable: false)
-        let isLost = try holding.file.hasLostItsWriters()
-        if !isLost { try show(holding, memory, isWritable: true) }
-        return isLost
+        let isLost = Result { () throws(Errno) in try holding.file.hasLostItsWriters() }
+        try show(holding, memory, isWritable: true)
+        return try isLost.get()
       }
     } catch {
       log.error("cannot tell who writes to an area of region \"\(name)\": \(error)")
@@ -139,22 +140,76 @@ extension Region {
   // MARK: The steps
 
   /// Moves the area's contents back into the region.
-  private func bringBack(_ holding: Holding) throws(Errno) {
-    let (permission, file) = (holding.permission, holding.file)
-    let begin = UInt64(permission.beginOffset)
-    let (own, memory) = (try seal(), try sealedMemory())
-    // What only the kernel has. It has nothing any more if the connection was aborted.
-    if holding.way != nil { try? storage.mapping.synchronize(holding.way!) }
+  ///
+  /// - Parameter handle: the one that is open still, and whose mappings are to reach nothing from now on. If
+  ///   that fails, it has everything as before.
+  private func bringBack(
+    _ holding: Holding, revokedFrom handle: AreaHandle? = nil
+  ) throws(Errno) {
+    let memory = try sealedMemory(isNeeded: true)
+    // Most of what only the kernel has, before anybody waits for the rest of it.
+    if holding.way != nil { try synchronize(holding, mayFail: handle == nil) }
     try ownerWords.withLock { _ throws(Errno) in
-      try own.withWriter { writer throws(Errno) in
-        // From file to file: each page of the region's is new, and would be a fault of a mapping.
-        try file.forEachData(in: 0..<UInt64(permission.size)) { data throws(Errno) in
-          try file.descriptor.copy(data, to: writer, at: begin + data.lowerBound)
+      do throws(Errno) {
+        if holding.way == nil {
+          try copyBack(holding)
+          try showOwn(holding, memory)
+          if handle != nil { try holding.file.empty() }
+        } else {
+          // With the owner words that were changed meanwhile.
+          try synchronize(holding, mayFail: handle == nil)
+          // First this: where the kernel has no pages any more, an access would be a SIGBUS.
+          try showOwn(holding, memory)
+          if handle != nil { try announceSize(of: holding, reachesPages: false) }
+          try copyBack(holding)
         }
-        try memory.map(writer, at: permission.beginOffset, over: permission, isWritable: true)
+      } catch {
+        if let handle { restore(holding, to: handle, memory) }
+        throw error
       }
     }
     watcher.collect()
+    if handle != nil, holding.way != nil { emptyRevoked(holding) }
+  }
+
+  /// The permission lives on: shows the area again. Inside `ownerWords`.
+  private func restore(_ holding: Holding, to handle: AreaHandle, _ memory: RegionMemory) {
+    handle.setSize(holding.permission.size)
+    do throws(Errno) {
+      if holding.way != nil { try announceSize(of: holding, reachesPages: true) }
+      try show(holding, memory, isWritable: isManager)
+    } catch {
+      log.error("what waits in an area of region \"\(name)\" may wait for long: \(error)")
+    }
+  }
+
+  /// Nobody reaches anything of it any more.
+  private func emptyRevoked(_ holding: Holding) {
+    do throws(Errno) {
+      try holding.file.empty()
+    } catch {
+      log.warning("the file of an area of region \"\(name)\" keeps its room: \(error)")
+    }
+  }
+
+  private func synchronize(_ holding: Holding, mayFail: Bool) throws(Errno) {
+    do throws(Errno) {
+      try storage.mapping.synchronize(holding.way!)
+    } catch {
+      // The kernel has nothing any more if the connection was aborted, and nobody to ask again.
+      if !mayFail { throw error }
+    }
+  }
+
+  /// Copies from file to file: each page of the region's is new, and would be a fault of a mapping.
+  private func copyBack(_ holding: Holding) throws(Errno) {
+    let (permission, file) = (holding.permission, holding.file)
+    let begin = UInt64(permission.beginOffset)
+    try seal().withWriter { writer throws(Errno) in
+      try file.forEachData(in: 0..<UInt64(permission.size)) { data throws(Errno) in
+        try file.descriptor.copy(data, to: writer, at: begin + data.lowerBound)
+      }
+    }
   }
 
   /// Frees the owner word, and then the area.
@@ -162,7 +217,7 @@ extension Region {
     let permission = holding.permission
     holding.way = nil
     do throws(Errno) {
-      let memory = try holding.manager.sealedMemory()
+      let memory = try holding.manager.sealedMemory(isNeeded: true)
       if let word = try? memory.window.word(at: permission.ownerOffset) {
         let found = holding.manager.ownerWords.withLock { _ in word.exchange(Permission.free) }
         if found != permission.ownedValue {
@@ -192,11 +247,11 @@ extension Region {
   }
 
   /// Nobody sleeps on words that are not his.
-  private func endSleeps(in area: Permission) {
+  func endSleeps(in area: Permission, _ reason: Abandonment = .gone) {
     let tokens = state.withLock { state in
       state.sleepers.buckets.filter { area.beginOffset <= $0.key && $0.key < area.endOffset }
         .flatMap { $0.value.waits.keys }
     }
-    for token in tokens { parking.abandon(token: token, .gone) }
+    for token in tokens { parking.abandon(token: token, reason) }
   }
 }

@@ -6,22 +6,36 @@ internal import SystemPackage
 
 /// Hears when an area that nobody has a handle of any more loses the last mapping that keeps it.
 ///
+/// The kernel tells of the end of a descriptor or a mapping before it takes it from the count of writers,
+/// which it does a moment later: so what is told of is looked at some more times, at growing distances.
+///
 /// Its thread, `vsoc-areas`, starts with the first such area and then stays. Without it, which is where
 /// the kernel gives no watch, the next claim finds out.
 final class WriterWatch: Sendable {
+  private typealias Watched = (holding: Holding, region: Region)
+
   private struct State: ~Copyable {
     var notifier: Shared?
-    var watches: [Int32: (holding: Holding, region: Region)] = [:]
+    var watches: [Int32: Watched] = [:]
     var isStopped = false
   }
 
   private final class Shared: Sendable {
     let notifier: CloseNotifier
     let stop: EventDescriptor
+    let timer: TimerDescriptor
+    let epoll: Epoll
+
+    enum Token { static let (closed, stop, timer): (UInt64, UInt64, UInt64) = (1, 2, 3) }
 
     init() throws(Errno) {
       notifier = try CloseNotifier()
       stop = try EventDescriptor()
+      timer = try TimerDescriptor()
+      epoll = try Epoll()
+      try epoll.add(notifier.descriptor, token: Token.closed)
+      try epoll.add(stop.descriptor, token: Token.stop)
+      try epoll.add(timer.descriptor, token: Token.timer)
     }
   }
 
@@ -29,17 +43,17 @@ final class WriterWatch: Sendable {
 
   /// Settles the permission when it has lost its last writer. What is lost before is not heard of.
   func add(_ holding: Holding, of region: Region) {
-    state.withLock { state in
-      guard !state.isStopped else { return }
-      do throws(Errno) {
+    do throws(Errno) {
+      try state.withLock { state throws(Errno) in
+        guard !state.isStopped else { return }
         let shared: Shared
-        if let notifier = state.notifier { shared = notifier } else { shared = try start() }
+        if let notifier = state.notifier { shared = notifier } else { shared = try start(region) }
         state.notifier = shared
         let watch = try shared.notifier.watch(holding.file.descriptor.raw)
         state.watches[watch] = (holding, region)
-      } catch {
-        region.log.warning("the end of a mapping will be noticed late: \(error)")
       }
+    } catch {
+      region.log.warning("the end of a mapping will be noticed late: \(error)")
     }
   }
 
@@ -62,25 +76,62 @@ final class WriterWatch: Sendable {
     }
   }
 
-  private func start() throws(Errno) -> Shared {
+  private func start(_ region: Region) throws(Errno) -> Shared {
     let shared = try Shared()
-    let epoll = try Epoll()
-    let (closed, stop): (UInt64, UInt64) = (1, 2)
-    try epoll.add(shared.notifier.descriptor, token: closed)
-    try epoll.add(shared.stop.descriptor, token: stop)
-    let waiting = WaitingSet(epoll)
+    let log = region.log
     try Thread.start(name: "vsoc-areas", stackSize: 256 << 10) { [self] in
-      while let tokens = try? waiting.epoll.wait(), !tokens.contains(stop) {
-        let watches = shared.notifier.read()
-        let ended = state.withLock { state in watches.compactMap { state.watches[$0] } }
-        for (holding, region) in ended { _ = region.settle(holding) }
+      do throws(Errno) {
+        try listen(shared)
+      } catch {
+        log.error("the ends of mappings will be noticed late: \(error)")
       }
     }
     return shared
   }
 
-  private final class WaitingSet: Sendable {
-    let epoll: Epoll
-    init(_ epoll: consuming Epoll) { self.epoll = epoll }
+  /// Until it is stopped.
+  private func listen(_ shared: Shared) throws(Errno) {
+    var again = Again()
+    while true {
+      let tokens = try shared.epoll.wait()
+      if tokens.contains(Shared.Token.stop) { return }
+      if tokens.contains(Shared.Token.closed) {
+        let watches = shared.notifier.read()
+        again.begin(state.withLock { state in watches.compactMap { state.watches[$0] } })
+      }
+      // The only one that reads it, and only when there is something.
+      if tokens.contains(Shared.Token.timer) { shared.timer.clear() }
+      again.looks.removeAll { $0.region.settle($0.holding) }
+      if let next = again.next() { shared.timer.set(next) }
+    }
+  }
+
+  /// What the kernel has told of, and how often it is still to be looked at.
+  private struct Again {
+    struct Look {
+      let holding: Holding
+      let region: Region
+      var left = Again.count
+    }
+
+    /// At distances of 1, 2, 4... ms: for half a second in all.
+    private static let count = 9
+    var looks: [Look] = []
+
+    mutating func begin(_ told: [Watched]) {
+      for (holding, region) in told {
+        looks.removeAll { $0.holding === holding }
+        looks.append(Look(holding: holding, region: region))
+      }
+    }
+
+    /// When to look at what is left; nil: not again.
+    mutating func next() -> MonotonicInstant? {
+      looks.removeAll { $0.left == 0 }
+      guard let most = looks.map(\.left).max() else { return nil }
+      for index in looks.indices { looks[index].left -= 1 }
+      let distance = UInt64(1_000_000) << UInt64(Self.count - most)
+      return MonotonicInstant(nanoseconds: MonotonicInstant.now.nanoseconds + distance)
+    }
   }
 }

@@ -14,9 +14,18 @@ extension Region {
     guard offset <= size, UInt64(bytes.count) <= size - offset else { throw .notPermitted }
     guard let source = bytes.baseAddress else { return }
     unsafe (memory.window.base + Int(offset)).copyMemory(from: source, byteCount: bytes.count)
+    try check(memory)
   }
 
-  /// Hands out the memory from `offset` on, `size` bytes or as many as there are.
+  /// EIO if a copy has found a page that cannot be had.
+  func check(_ memory: RegionMemory) throws(Errno) {
+    guard memory.isBroken else { return }
+    reportBrokenMemory()
+    throw .ioError
+  }
+
+  /// Hands out the memory from `offset` on, `size` bytes or as many as there are. If it throws after that,
+  /// they are not what the memory holds.
   package func read(
     at offset: UInt64, size: Int, _ body: (UnsafeRawBufferPointer) -> Void
   ) throws(Errno) {
@@ -25,6 +34,7 @@ extension Region {
     let count = min(UInt64(size), UInt64(memory.geometry.size) - start)
     unsafe body(
       UnsafeRawBufferPointer(start: memory.window.base + Int(start), count: Int(count)))
+    try check(memory)
   }
 
   /// What one end looks like at the moment. Of a region that nobody has used yet, the state of the
@@ -37,7 +47,7 @@ extension Region {
     }
     return state.withLock { state in
       let engines: EngineSnapshot =
-        if let memory = state.memory {
+        if let memory = state.memory, !memory.isBroken {
           EngineSnapshot(memory.window, life.configuration.geometry, end)
         } else if let file = life.file {
           EngineSnapshot.of(file, life.configuration.geometry, end)

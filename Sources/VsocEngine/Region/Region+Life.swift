@@ -32,7 +32,7 @@ extension Region {
       life.users -= 1
       return life.users == 0
     }
-    if isUnused, mapping.isForUseOnly { unmapAfterUse() }
+    if isUnused, mapping.isForUseOnly || isMemoryBroken { unmapAfterUse() }
   }
 
   /// Maps the memory for a user that did not have it mapped when it began; see `beginUse`.
@@ -80,7 +80,8 @@ extension Region {
     storage.mappingTurn.withLock { _ in
       let memory = state.withLock { state -> RegionMemory? in
         guard life.withLock({ $0.users == 0 }) else { return nil }
-        return state.memory.take()
+        isMemoryBroken = false
+        return mapping.isForUseOnly || state.memory?.isBroken ?? false ? state.memory.take() : nil
       }
       letGo(memory)
     }
@@ -113,8 +114,16 @@ extension Region {
   }
 
   /// The mapping. Under the lock of `state`.
-  func memory(_ state: inout RegionState) throws(Errno) -> RegionMemory {
-    if let memory = state.memory { return memory }
+  ///
+  /// - Parameter isNeeded: also if it is broken, by those who put back what they have taken.
+  /// - Throws: EIO: it is broken, and stays so for as long as somebody uses the region.
+  func memory(
+    _ state: inout RegionState, isNeeded: Bool = false
+  ) throws(Errno) -> RegionMemory {
+    if let memory = state.memory {
+      guard isNeeded || !memory.isBroken else { throw .ioError }
+      return memory
+    }
     guard !mapping.isForUseOnly else { throw .operationNotSupportedByDevice }
     let memory = try map()
     state.memory = memory
@@ -135,9 +144,19 @@ extension Region {
   }
 
   /// The same with the mapping.
-  package func sealedMemory() throws(Errno) -> RegionMemory {
+  package func sealedMemory() throws(Errno) -> RegionMemory { try sealedMemory(isNeeded: false) }
+
+  /// - Parameter isNeeded: see `memory`.
+  func sealedMemory(isNeeded: Bool) throws(Errno) -> RegionMemory {
     try seal()
-    return try state.withLock { state throws(Errno) in try self.memory(&state) }
+    do throws(Errno) {
+      return try state.withLock { state throws(Errno) in
+        try self.memory(&state, isNeeded: isNeeded)
+      }
+    } catch {
+      reportBrokenMemory()
+      throw error
+    }
   }
 
   /// The file if there is one.
@@ -200,7 +219,7 @@ extension Region {
 
   private func letGo(_ memory: RegionMemory?) {
     guard let memory else { return }
-    memory.synchronize(by: mapping)
+    memory.synchronize()
     // Threads that slept on words of it keep it mapped until they look.
     watcher.collect()
   }

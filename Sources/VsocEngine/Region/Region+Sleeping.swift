@@ -19,10 +19,19 @@ extension Region {
   /// - Throws: EADDRNOTAVAIL, E2BIG.
   package func value(at offset: UInt32) throws(Errno) -> UInt32 {
     // Without the lock: if it has to wait for the page, nobody waits for it.
-    let memory = try state.withLock { state throws(Errno) in try self.memory(&state) }
+    let memory: RegionMemory
+    do throws(Errno) {
+      memory = try state.withLock { state throws(Errno) in try self.memory(&state) }
+    } catch {
+      reportBrokenMemory()
+      throw error
+    }
+    let value: UInt32
     do throws(OffsetError) {
-      return try memory.window.word(at: offset).load()
+      value = try memory.window.word(at: offset).load()
     } catch { throw Self.errno(error) }
+    try check(memory)
+    return value
   }
 
   /// Sleeps while the word has the value. The offset has been checked.

@@ -38,6 +38,7 @@ package final class Region: Sendable {
   package let creationTime: Int64
   /// Whether another region is managed by this one; never taken back.
   private let manages = Atomic(false)
+  private let brokenMemory = Atomic(false)
   package let parking: Parking
   let storage: RegionStorage
   let watcher: FutexWatcher
@@ -97,6 +98,12 @@ package final class Region: Sendable {
     set { manages.store(newValue, ordering: .releasing) }
   }
 
+  /// Whether its memory was broken when it was last looked at (`reportBrokenMemory`).
+  var isMemoryBroken: Bool {
+    get { brokenMemory.load(ordering: .relaxed) }
+    set { brokenMemory.store(newValue, ordering: .relaxed) }
+  }
+
   /// How this process reaches the region's memory. That of a managed one is nobody's but ours.
   var mapping: any RegionMapping { isManaged ? DirectMapping() : storage.mapping }
 
@@ -127,25 +134,37 @@ package final class Region: Sendable {
     _ body: (inout RegionState, inout Wakes) throws(Errno) -> Value
   ) throws(Errno) -> Value {
     var wakes = Wakes()
+    var isBroken = false
     let value = try state.withLock { state throws(Errno) in
       let value = try body(&state, &wakes)
-      if let memory = state.memory { state.settle(memory, &wakes) }
+      if let memory = state.memory {
+        state.settle(memory, &wakes)
+        isBroken = memory.isBroken
+      }
       return value
     }
     counters.add(wakes)
     wakes.deliver(parking)
+    if isBroken { reportBrokenMemory() }
     return value
   }
 
   /// The same with the region's memory, which is mapped if this is the first use of it.
   ///
-  /// - Throws: ENOENT: the region is gone. ENODEV: its memory can only be had by those who use it.
+  /// - Throws: ENOENT: the region is gone. ENODEV: its memory can only be had by those who use it. EIO: it
+  ///   is broken.
   func updateMemory<Value>(
     _ body: (inout RegionState, RegionMemory, inout Wakes) throws(Errno) -> Value
   ) throws(Errno) -> Value {
-    try update { state, wakes throws(Errno) in
-      let memory = try self.memory(&state)
-      return try body(&state, memory, &wakes)
+    do throws(Errno) {
+      return try update { state, wakes throws(Errno) in
+        let memory = try self.memory(&state)
+        return try body(&state, memory, &wakes)
+      }
+    } catch {
+      // Another thread may have broken it, without a look at it since.
+      if error == .ioError { reportBrokenMemory() }
+      throw error
     }
   }
 

@@ -158,9 +158,17 @@ final class FutexWatcher: Sendable {
       case .changed:
         for word in words where word.hasChanged { word.missed() }
       case .failed:
-        for word in words { word.drop() }
+        dropUnreachable(words)
       }
     }
+  }
+
+  /// Drops the words that cannot be slept on, or all if it is not known which these are. Those whose page
+  /// cannot be had are: to touch one shows that.
+  private func dropUnreachable(_ words: [WatchedWord]) {
+    let unreachable = words.filter { $0.isUnreachable }
+    for word in unreachable.isEmpty ? words : unreachable { word.drop() }
+    for word in unreachable { word.missed() }
   }
 
   /// The words to sleep on, and the control word's value to which they belong; nil: end.

@@ -14,6 +14,8 @@ package enum Abandonment: Error, Hashable, Sendable {
   case gone
   /// As much waits for this user as may (ENOBUFS); see `Parking`.
   case refused
+  /// The region's memory is broken (EIO).
+  case broken
 }
 
 /// A call that waits in a region, without a thread: an event, a deadline, an interrupt, a release
@@ -61,12 +63,12 @@ package class Waiter: @unchecked Sendable {
     if !region.parking.register(self, for: user), claim() { abandon(.refused) }
   }
 
-  /// Begins to wait. If that fails, because the region is gone, the wait ends with `.gone`.
+  /// Begins to wait. If that fails, the wait ends: with `.gone` if the region is gone.
   package func begin() {
     do throws(Errno) {
       try enter()
     } catch {
-      region.parking.abandon(token: token, .gone)
+      region.parking.abandon(token: token, error == .ioError ? .broken : .gone)
     }
   }
 }

@@ -62,6 +62,12 @@ final class WatchedWord: @unchecked Sendable {
       != (isExpecting ? expected.load(ordering: .acquiring) : armed.load(ordering: .acquiring))
   }
 
+  /// Whether its memory is broken, after a look at it.
+  var isUnreachable: Bool {
+    _ = current
+    return memory.isBroken
+  }
+
   func expect(_ value: UInt32) { expected.store(value, ordering: .releasing) }
   func noteOwnWake() { ownWake.store(true, ordering: .releasing) }
 

@@ -54,7 +54,7 @@ extension DataFile {
       return region.header(region.configuration).descriptor
     case .condWake:
       let offset = try offset(command)
-      guard offset % 4 != 0 || mayUse(offset) else { throw .argListTooLong }
+      if offset % 4 == 0 { try check(offset) }
       try region.condWake(offset)
     case .regionInfo:
       return information
@@ -140,8 +140,10 @@ extension DataFile {
     let argument = unsafe input.loadUnaligned(as: vsoc_cond_wait.self)
     let deadline: MonotonicInstant?
     do throws(Errno) {
-      guard argument.offset % 4 != 0 || mayUse(argument.offset) else { throw .argListTooLong }
+      if argument.offset % 4 == 0 { try check(argument.offset) }
       let value = try region.value(at: argument.offset)
+      // What was read there may be what is there where nothing can be had.
+      try check(argument.offset)
       deadline = try Self.deadline(argument)
       if value != argument.value {
         return request.reply(output: Self.bytes(argument, wakes: argument.wakes))
@@ -165,7 +167,11 @@ extension DataFile {
     }
     parked.park(request, on: wait)
     // It may have been given up before there was somebody who sleeps there.
-    if !mayUse(argument.offset) { region.parking.abandon(token: wait.token, .gone) }
+    do throws(Errno) {
+      try check(argument.offset)
+    } catch {
+      region.parking.abandon(token: wait.token, error == .ioError ? .broken : .gone)
+    }
   }
 
   /// - Throws: EINVAL for a type or a time that is none.

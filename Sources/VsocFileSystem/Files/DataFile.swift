@@ -54,8 +54,8 @@ class DataFile: OpenFile, @unchecked Sendable {
     request.reply(bytes.count)
   }
 
-  /// Whether the word at an offset is one that this handle reaches.
-  func mayUse(_ offset: UInt32) -> Bool { true }
+  /// Refuses an offset of a word that this handle does not reach.
+  func check(_ offset: UInt32) throws(Errno) {}
 
   override func control(
     _ request: consuming Request<Answer.Control>, _ command: ControlCommand,

@@ -58,6 +58,7 @@ extension Abandonment {
     case .timedOut: .timedOut
     case .gone: .operationNotSupportedByDevice
     case .refused: .noBufferSpace
+    case .broken: .ioError
     }
   }
 }

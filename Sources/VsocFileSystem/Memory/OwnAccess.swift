@@ -47,14 +47,20 @@ final class OwnAccess: Sendable {
     }
   }
 
-  /// Waits until all that was stored has been written back (fsync(2)): before Linux 6.16 nothing else
-  /// waits for the kernel's copies of pages that are under way.
-  func synchronize(_ file: borrowing Descriptor) throws(Errno) {
-    try asOwn { () throws(Errno) in try file.synchronize() }
+  /// Has the kernel ask for the attributes of a file.
+  func status(_ file: borrowing Descriptor) throws(Errno) -> FileStatus {
+    try asOwn { () throws(Errno) in try file.status() }
   }
 
-  func synchronize(_ mapping: SharedMapping) throws(Errno) {
-    try asOwn { () throws(Errno) in try mapping.synchronize() }
+  /// Before Linux 6.16 the kernel writes copies of pages, and the pages do not tell when they have arrived.
+  private static let writesPagesThemselves = KernelRelease.current >= KernelRelease(6, 16)
+
+  /// Waits until all that was stored is in the file. On an older kernel that takes the file's lock, which a
+  /// client can hold.
+  func synchronize(_ file: borrowing Descriptor) throws(Errno) {
+    try file.writeBack()
+    if Self.writesPagesThemselves { return }
+    try asOwn { () throws(Errno) in try file.synchronize() }
   }
 
   /// Binds a socket to a node of the tree. If that can be, it does not keep the mount in use before

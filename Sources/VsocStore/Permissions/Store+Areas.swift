@@ -17,7 +17,7 @@ extension Store {
     let number = lastArea.wrappingAdd(1, ordering: .relaxed).newValue
     let name = Self.areaFile(number)
     let file = try areas.create(name, isReadOnly: isBacking)
-    return RegionFile(file, kind: .stored, number: number) {
+    return RegionFile(file, kind: .stored, isReadOnly: isBacking, number: number) {
       // What stays after a failure is removed at the next start.
       try? self.areas.remove(name)
     }

@@ -116,6 +116,8 @@ extension Store {
       let mapping = try SharedMapping(descriptor: file.raw, size: Int(region.geometry.size))
       let window = unsafe RegionWindow(base: mapping.base, size: region.geometry.size)
       let outcome = window.free(permission, region.geometry)
+      // A page that somebody took out of the file, and no room for another.
+      guard !mapping.isBroken else { throw .noSpace }
       try file.synchronize()
       return outcome
     }

@@ -41,7 +41,7 @@ final class ManagedDataFile: DataFile, @unchecked Sendable {
     request.reply(bytes.count)
   }
 
-  override func mayUse(_ offset: UInt32) -> Bool { area.handle.contains(offset) }
+  override func check(_ offset: UInt32) throws(Errno) { try area.handle.check(offset) }
 
   override func synchronize() throws(Errno) { try area.handle.file.synchronize() }
 
