@@ -66,7 +66,9 @@ struct vsocfs_region_info {
 #define VSOCFS_CREATE_PERMISSION _IOW(VSOC_IOCTL_TYPE, 0x41, struct fd_scoped_permission_arg)
 
 /* Gives this file's permission up at once, also while the area is mapped: the owner word is 0 when the
- * call returns, mappings of this file are SIGBUS, and it may claim again. ENOENT: there is none. */
+ * call returns, mappings of this file are SIGBUS, and it may claim again. ENOENT: there is none. EBUSY:
+ * somebody writes behind the end of the file, so that mappings cannot be taken away (page-cache mode
+ * only); nothing has changed. */
 #define VSOCFS_RELEASE_PERMISSION _IO(VSOC_IOCTL_TYPE, 0x42)
 
 /* Posts the offset that is the argument itself (not 0) in the outgoing table, and interrupts the other

@@ -19,7 +19,16 @@ struct attack {
 };
 
 /* One function an attack, each in a file of its own. */
-attack_function attack_victim, attack_park, attack_grab;
+attack_function attack_victim;
+attack_function attack_park;
+attack_function attack_grab;
+attack_function attack_hold_lock;
+attack_function attack_claim_sizes;
+attack_function attack_region_sizes;
+attack_function attack_keep_mapping;
+attack_function attack_punch;
+attack_function attack_pin_areas;
+attack_function attack_nest;
 
 /* A line of output, at once. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

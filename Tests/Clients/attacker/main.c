@@ -16,6 +16,13 @@ static const struct attack attacks[] = {
     {"victim", 2, attack_victim},
     {"park", 3, attack_park},
     {"grab", 3, attack_grab},
+    {"hold-lock", 3, attack_hold_lock},
+    {"claim-sizes", 3, attack_claim_sizes},
+    {"region-sizes", 2, attack_region_sizes},
+    {"keep-mapping", 2, attack_keep_mapping},
+    {"punch", 4, attack_punch},
+    {"pin-areas", 3, attack_pin_areas},
+    {"nest", 3, attack_nest},
 };
 
 void say(const char *format, ...) {

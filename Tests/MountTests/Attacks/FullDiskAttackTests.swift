@@ -16,7 +16,7 @@ extension MountTests {
       guard unsafe mount("none", disk, "tmpfs", 0, "size=16m") == 0 else {
         throw HarnessError("tmpfs: errno \(errno)")
       }
-      try withLayout(layout, ["-o", "mode=0777", "--store", disk + "/store"]) { mount in
+      try withLayout(layout, ["-o", "mode=0666", "--store", disk + "/store"]) { mount in
         mount.expectedLogLines = ["cannot be had (SIGBUS)"]
         try body(mount)
       }

@@ -73,7 +73,7 @@ private final class FragileMapping: RegionMapping {
     #expect(result == .failure(.broken))
     #expect(throws: Errno.ioError) { try region.value(at: 0x3000) }
     #expect(throws: Errno.ioError) { try region.condWake(0x3000) }
-    #expect(throws: Errno.ioError) { try region.read(at: 0, size: 8) { _ in } }
+    #expect(throws: Errno.ioError) { try region.copy() }
     #expect(throws: Errno.ioError) { try region.sendInterrupt(from: .guest) }
     #expect(throws: Errno.ioError) { try region.sealedMemory() }
     #expect(region.snapshot(of: .guest).engines.incomingPosted == 0)
@@ -112,5 +112,11 @@ private final class FragileMapping: RegionMapping {
     try region.sendInterrupt(from: .guest)
     region.endUse()
     engine.shutDown()
+  }
+}
+
+extension Region {
+  fileprivate func copy() throws(Errno) {
+    unsafe try read(at: 0, size: 8) { _ in }
   }
 }
