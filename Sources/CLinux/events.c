@@ -45,6 +45,11 @@ int vsocfs_epoll_add_edges(int epoll, int fd, uint64_t token) {
   return or_errno(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
 }
 
+int vsocfs_epoll_add_urgent(int epoll, int fd, uint64_t token) {
+  struct epoll_event event = {.events = EPOLLPRI, .data.u64 = token};
+  return or_errno(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+}
+
 int vsocfs_epoll_remove(int epoll, int fd) {
   return or_errno(epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL));
 }

@@ -52,7 +52,7 @@ int vsocfs_eventfd(void) { return or_errno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK
 int vsocfs_semaphore(void) { return or_errno(eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE)); }
 
 int vsocfs_timerfd_monotonic(void) {
-  return or_errno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+  return or_errno(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
 }
 
 int vsocfs_timerfd_set(int fd, int64_t seconds, int64_t nanoseconds) {
@@ -88,10 +88,10 @@ int vsocfs_signalfd_for_shutdown(void) {
 
 int vsocfs_epoll_create(void) { return or_errno(epoll_create1(EPOLL_CLOEXEC)); }
 
-int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity) {
+int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity, int timeout) {
   struct epoll_event events[16];
   if (capacity > 16) capacity = 16;
-  int n = epoll_wait(epoll, events, capacity, -1);
+  int n = epoll_wait(epoll, events, capacity, timeout);
   for (int i = 0; i < n; i++) tokens[i] = events[i].data.u64;
   return or_errno(n);
 }

@@ -57,6 +57,14 @@ int vsocfs_accept(int socket) {
   return or_errno(accept4(socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 }
 
+int vsocfs_peer_user(int socket, uint32_t *user) {
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) return -errno;
+  *user = peer.uid;
+  return 0;
+}
+
 int vsocfs_send_message(int socket, const void *bytes, size_t length, const int *descriptors,
                         int count) {
   union {

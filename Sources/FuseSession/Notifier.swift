@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
-internal import Synchronization
+internal import Logging
+internal import SystemPackage
 
 /// Notifies crowds of pollers, from a thread of its own: whoever rang does not wait until a thousand
 /// have been told, nor does the next request. A few are notified at once, where they are found; a
@@ -12,33 +13,44 @@ internal import Synchronization
 final class Notifier: @unchecked Sendable {
   private struct State {
     var handles: [PollHandle] = []
-    var isStarted = false
+    var shared: Shared?
     var isStopped = false
   }
 
-  private let state = Lock(State())
-  private let event: EventDescriptor
+  private final class Shared: Sendable {
+    let thread: EventThread
+    let event: EventDescriptor
 
-  init?() {
-    guard let event = try? EventDescriptor() else { return nil }
-    self.event = event
+    init() throws(Errno) {
+      thread = try EventThread()
+      event = try EventDescriptor()
+      try thread.epoll.add(event.descriptor, token: 1)
+    }
   }
+
+  private let state = Lock(State())
+  private let log: Logger
+
+  init(log: Logger) { self.log = log }
 
   /// Notifies the handle soon, in the order in which they came. The first one starts the thread;
   /// if none can be had, the caller does it.
   func add(_ handle: PollHandle) {
-    let isQueued = state.withLock { state -> Bool in
-      if state.isStopped { return true }
-      if !state.isStarted {
-        guard (try? Thread.start(name: "vsoc-notify", { [self] in run() })) != nil else {
-          return false
-        }
-        state.isStarted = true
+    let shared: Shared?
+    do throws(Errno) {
+      shared = try state.withLock { state throws(Errno) in
+        if state.isStopped { return nil }
+        let shared: Shared
+        if let started = state.shared { shared = started } else { shared = try start() }
+        state.shared = shared
+        state.handles.append(handle)
+        return shared
       }
-      state.handles.append(handle)
-      return true
+    } catch {
+      log.error("a crowd of pollers is told without a thread for it: \(error)")
+      return handle.notify()
     }
-    if isQueued { event.signal() } else { handle.notify() }
+    shared?.event.signal()
   }
 
   /// Ends the thread, and lets go of what is still queued.
@@ -46,20 +58,28 @@ final class Notifier: @unchecked Sendable {
     state.withLock { state in
       state.isStopped = true
       state.handles.removeAll()
-    }
-    event.signal()
+      return state.shared
+    }?.thread.stop()
   }
 
-  private func run() {
-    while true {
-      event.wait()
-      event.clear()
-      let (handles, isStopped) = state.withLock { state in
-        defer { state.handles.removeAll(keepingCapacity: true) }
-        return (state.handles, state.isStopped)
-      }
-      if isStopped { return }
-      for handle in handles { handle.notify() }
+  private func start() throws(Errno) -> Shared {
+    let shared = try Shared()
+    try shared.thread.start(name: "vsoc-notify") { [self] _ in
+      shared.event.clear()
+      notifyAll()
+    } failed: { [self] error in
+      log.error("crowds of pollers are told without a thread from now on: \(error)")
+      state.withLock { $0.shared = nil }
+      notifyAll()
     }
+    return shared
+  }
+
+  private func notifyAll() {
+    let handles = state.withLock { state in
+      defer { state.handles.removeAll(keepingCapacity: true) }
+      return state.handles
+    }
+    for handle in handles { handle.notify() }
   }
 }

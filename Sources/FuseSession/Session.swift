@@ -21,7 +21,7 @@ package final class Session: @unchecked Sendable {
   private let mountOptions: [String]
   private let place = Lock<MountedPlace?>(nil)
   let pool = WorkerPool()
-  private let notifier = Notifier()
+  private let notifier: Notifier
   let ended: @Sendable () -> Void
 
   /// What a request carries at least: before anything was agreed on.
@@ -38,6 +38,7 @@ package final class Session: @unchecked Sendable {
   ) throws(SessionError) {
     self.fileSystem = fileSystem
     self.ended = ended
+    notifier = Notifier(log: fileSystem.logger)
     mountOptions = options
     let channel = UnsafeMutablePointer<vsocfs_fuse_channel>.allocate(capacity: 1)
     unsafe self.channel = unsafe channel
@@ -135,12 +136,12 @@ package final class Session: @unchecked Sendable {
   }
 
   func notifyLater(_ handle: PollHandle) {
-    if let notifier { notifier.add(handle) } else { handle.notify() }
+    notifier.add(handle)
   }
 
   /// Ends the thread that notifies. The handles that it still has keep the session otherwise.
   package func stopNotifying() {
-    notifier?.stop()
+    notifier.stop()
   }
 
   /// Whether the kernel granted passthrough. Known once a request other than INIT was answered.

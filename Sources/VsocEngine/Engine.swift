@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Glibc
-internal import LinuxSystem
+package import LinuxSystem
 package import Logging
 internal import Synchronization
 package import SystemPackage
@@ -30,21 +30,25 @@ package final class Engine: Sendable {
   package var parking: Parking { machinery.parking }
   package var counters: Counters { machinery.counters }
 
+  /// Makes what rings events that peers have; tried again while it fails.
+  package typealias RingerSource = @Sendable () throws(Errno) -> Ringer
+
   /// - Parameters:
   ///   - limits: of regions.
   ///   - trusted: who may have all of what is limited.
   ///   - log: told of what has no caller to be told.
   package init(
     limits: RegionLimits = RegionLimits(), storage: RegionStorage = RegionStorage(),
-    trusted: UserShares.Trusted = .current, log: Logger = .silent
+    trusted: UserShares.Trusted = .current,
+    ringer: @escaping RingerSource = { () throws(Errno) in try Ringer() }, log: Logger = .silent
   ) throws(Errno) {
     table = Lock(Table(shares: RegionShares(limits, trusted: trusted)))
     self.storage = storage
-    timers = try TimerQueue()
+    timers = try TimerQueue(log: log)
     let parking = Parking(timers: timers, trusted: trusted)
     machinery = Machinery(
-      parking: parking, counters: Counters(), watcher: FutexWatcher(), writers: WriterWatch(),
-      bells: BellWatch(),
+      parking: parking, counters: Counters(), watcher: FutexWatcher(log: log),
+      writers: WriterWatch(log: log), bells: BellWatch(ringer: ringer, log: log),
       fileQuota: UserQuota(
         UserShares(
           of: ResourceLimits.descriptors, each: ResourceLimits.descriptors / Region.descriptorsPart,
@@ -62,6 +66,10 @@ package final class Engine: Sendable {
     machinery.bells.stop()
     timers.stop()
   }
+
+  /// Gets what it takes to ring peers, before there are any: later somebody may have taken it. Without it no
+  /// peer can take part, until it can be had.
+  package func prepareForPeers() { machinery.bells.prepare() }
 
   /// Ends all permissions: what clients have stored in their areas is with the regions then.
   package func endPermissions() {

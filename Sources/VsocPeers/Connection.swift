@@ -4,10 +4,12 @@ internal import LinuxSystem
 internal import SystemPackage
 internal import VsocEngine
 
-/// A connected socket of a peer, or of somebody who may become one, with what is still to be sent there.
-/// Only the thread of the server touches it.
+/// A connected socket of a peer, or of somebody who may become one.
+///
+/// What is to be sent is made when there is room for it: nothing is kept for those who do not read but how far
+/// they are. Only the thread of the server touches it.
 class Connection {
-  /// What goes out as a whole, with descriptors that are kept until then.
+  /// What goes out as a whole.
   struct Message {
     var bytes: [UInt8]
     var events: [SharedEvent] = []
@@ -18,58 +20,42 @@ class Connection {
     }
   }
 
-  /// Messages, beside those of the handshake, that are kept for somebody who does not read them.
-  private static let patience = 4096
+  /// Messages that go to one of them before others have their turn.
+  private static let burst = 64
 
   let socket: Descriptor
   let token: UInt64
-  private var outgoing: [Message] = []
-  private var next = 0
-  private var limit = Connection.patience
+  /// Who has connected.
+  let user: UInt32
   /// Whether the loop looks for room.
   var isWaitingForRoom = false
+  /// Whether it is among those that the loop will send to.
+  var isQueued = false
   /// The part that it has taken.
-  fileprivate(set) var peer: (region: Region, peer: Peer)?
+  var peer: (region: Region, peer: Peer)?
 
-  init(_ socket: consuming Descriptor, token: UInt64) {
+  init(_ socket: consuming Descriptor, token: UInt64, user: UInt32) {
     self.socket = socket
     self.token = token
-  }
-
-  var hasOutgoing: Bool { next < outgoing.count }
-
-  /// Begins to take part, with all that is to be said first: it is sent, or kept until there is room.
-  func begin(
-    _ region: Region, _ peer: Peer, handshake: [Message]
-  ) throws(ConnectionEnd) {
-    self.peer = (region, peer)
-    limit += handshake.count
-    try send(handshake)
-  }
-
-  func send(_ messages: [Message]) throws(ConnectionEnd) {
-    guard outgoing.count - next + messages.count <= limit else {
-      throw .refused("a peer that does not read is cut off")
-    }
-    outgoing += messages
-    try flush()
+    self.user = user
   }
 
   /// Sends what there is room for.
-  func flush() throws(ConnectionEnd) {
-    while next < outgoing.count {
-      let message = outgoing[next]
+  ///
+  /// - Returns: whether something is left.
+  func flush() throws(ConnectionEnd) -> Bool {
+    for _ in 0..<Self.burst {
+      guard let message = nextMessage() else { return false }
       do throws(Errno) {
         try UnixSocket.send(message.bytes, descriptors: message.descriptors, to: socket)
       } catch .wouldBlock {
-        return
+        return true
       } catch {
         throw .gone
       }
-      next += 1
+      hasSent()
     }
-    outgoing.removeAll()
-    next = 0
+    return nextMessage() != nil
   }
 
   /// What has come, up to `count` bytes; nil if there is nothing.
@@ -91,11 +77,14 @@ class Connection {
   /// There is something to receive, or an end.
   func becameReadable(_ loop: PeerLoop) throws(ConnectionEnd) {}
 
-  /// Another peer of the region has come.
-  func hasCome(_ other: Peer) throws(ConnectionEnd) {}
+  /// What is to be sent next, the same until that was done.
+  func nextMessage() -> Message? { nil }
 
-  /// Another peer of the region has gone, whose id means nobody from now on.
-  func hasGone(_ other: Peer) throws(ConnectionEnd) {}
+  /// The next message was sent.
+  func hasSent() {}
+
+  /// It takes part no more.
+  func leave(_ loop: PeerLoop) {}
 }
 
 /// Why a connection ends.

@@ -8,11 +8,16 @@ package import VsocProtocol
 package struct Door: Sendable {
   let region: Region
   let end: End
+  /// Who has looked at it.
+  let user: UInt32
   let bind: PeerServer.Binding
 
-  package init(to end: End, of region: Region, bind: @escaping PeerServer.Binding) {
+  package init(
+    to end: End, of region: Region, for user: UInt32, bind: @escaping PeerServer.Binding
+  ) {
     self.region = region
     self.end = end
+    self.user = user
     self.bind = bind
   }
 }
@@ -20,12 +25,9 @@ package struct Door: Sendable {
 /// A socket that listens, until somebody takes it.
 package final class BoundSocket: Sendable {
   private let socket: Lock<Descriptor?>
-  /// Makes what each connection keeps for as long as it lasts, if anything.
-  let pin: (@Sendable () -> (any Sendable & AnyObject)?)?
+  let pin: PeerServer.Pinning?
 
-  package init(
-    _ socket: consuming Descriptor, pin: (@Sendable () -> (any Sendable & AnyObject)?)? = nil
-  ) {
+  package init(_ socket: consuming Descriptor, pin: PeerServer.Pinning? = nil) {
     self.socket = Lock(socket)
     self.pin = pin
   }

@@ -15,10 +15,12 @@ final class HostClientConnection: Connection {
   private static let lengths = 1...16
 
   private var received: [UInt8] = []
+  /// Its version first, and what it has asked for.
+  private var outgoing = [Message(bytes: [UInt8](of: HostClientConnection.version))]
 
-  override func start(_ loop: PeerLoop) throws(ConnectionEnd) {
-    try send([Message(bytes: [UInt8](of: Self.version))])
-  }
+  override func nextMessage() -> Message? { outgoing.first }
+
+  override func hasSent() { outgoing.removeFirst() }
 
   override func becameReadable(_ loop: PeerLoop) throws(ConnectionEnd) {
     let wanted = try wanted()
@@ -59,6 +61,7 @@ final class HostClientConnection: Connection {
     guard let bell = region.bell(of: .guest) else { throw .gone }
     let answer = Message(
       bytes: [UInt8](repeating: 0, count: 8), events: [peer.event, bell], memory: memory)
-    try begin(region, peer, handshake: [answer])
+    self.peer = (region, peer)
+    outgoing.append(answer)
   }
 }

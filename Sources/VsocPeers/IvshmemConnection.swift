@@ -17,18 +17,34 @@ final class IvshmemConnection: Connection {
   private static let memoryFollows: Int64 = -1
 
   private let region: Region
-  private let end: End
+  let end: End
+  private let makePin: PeerServer.Pinning?
   /// Keeps the mount from being unmounted.
-  private let pin: (any Sendable & AnyObject)?
+  private var pin: (any Sendable & AnyObject)?
+
+  /// Where it stands among those of its end.
+  var place = 0
+  private var gathering: Gathering?
+  /// When it came.
+  private var arrival: Roll.Time = 0
+  /// What rings the other end.
+  private var bell: SharedEvent?
+  /// What it is told before it is told of others, in reverse.
+  private var greeting: [Message] = []
+  /// What it has been told of those of the other end.
+  private(set) var reader: Roll.Reader?
+  /// Those who are there until then it is told of before it gets its own interrupt: some guests look for a
+  /// partner when they have that.
+  private var introduction: Roll.Time?
 
   init(
-    _ socket: consuming Descriptor, token: UInt64, _ region: Region, _ end: End,
-    pin: (any Sendable & AnyObject)?
+    _ socket: consuming Descriptor, token: UInt64, user: UInt32, _ region: Region, _ end: End,
+    pin: PeerServer.Pinning?
   ) {
     self.region = region
     self.end = end
-    self.pin = pin
-    super.init(socket, token: token)
+    makePin = pin
+    super.init(socket, token: token, user: user)
   }
 
   private static func message(
@@ -38,19 +54,24 @@ final class IvshmemConnection: Connection {
       bytes: [UInt8](of: number.littleEndian), events: event.map { [$0] } ?? [], memory: memory)
   }
 
-  /// For one that is not even served.
+  /// For one that is not even served. Its socket is new, and so has room.
   static func refuse(_ socket: borrowing Descriptor) {
-    try? UnixSocket.send(message(refusal).bytes, to: socket)
+    do throws(Errno) {
+      try UnixSocket.send(message(refusal).bytes, to: socket)
+    } catch {
+      // It has gone by itself.
+    }
   }
 
   /// The end of a connection that gets nothing else.
   private func refused(_ reason: String) -> ConnectionEnd {
-    try? send([Self.message(Self.refusal)])
+    Self.refuse(socket)
     return .refused(reason)
   }
 
   /// Nothing is sent before all of it can be: an end in the middle of the handshake makes QEMU spin, a
-  /// size that is no power of two aborts it.
+  /// size that is no power of two aborts it. And nothing before it is among those who are told of others: who
+  /// goes meanwhile is told of as anybody.
   override func start(_ loop: PeerLoop) throws(ConnectionEnd) {
     let size = region.configuration.geometry.size
     guard !region.isManaged else {
@@ -66,37 +87,68 @@ final class IvshmemConnection: Connection {
     let memory: PeerMemory
     let peer: Peer
     do throws(Errno) {
+      pin = try makePin?()
       memory = PeerMemory(try loop.memory(region))
       peer = try region.attach(.vm, at: end)
     } catch {
       throw refused("region \"\(region.name)\" cannot be given to a virtual machine: \(error)")
     }
-    // The id by which everybody there is rung, then each of them: some guests look for a partner.
-    let others = region.peers.filter { $0.kind == .vm && $0.end == end.peer }.map(\.id)
-    let bell = region.bell(of: end.peer)
-    var messages = [
-      Self.message(Self.version), Self.message(Int64(peer.id)),
-      Self.message(Self.memoryFollows, memory: memory),
+    self.peer = (region, peer)
+    bell = region.bell(of: end.peer)
+    // The id by which everybody there is rung, then each of them.
+    greeting = [
+      Self.message(Int64(end.peer.peerID), event: bell),
+      Self.message(Self.memoryFollows, memory: memory), Self.message(Int64(peer.id)),
+      Self.message(Self.version),
     ]
-    messages += ([end.peer.peerID] + others).map { Self.message(Int64($0), event: bell) }
-    messages.append(Self.message(Int64(peer.id), event: peer.event))
-    try begin(region, peer, handshake: messages)
-    loop.tell(of: peer, in: region) { (other, peer) throws(ConnectionEnd) in
-      try other.hasCome(peer)
+    let gathering = loop.gathering(in: region)
+    introduction = gathering[end.peer].roll.last
+    reader = Roll.Reader(of: gathering[end.peer].roll)
+    arrival = gathering.enter(self, peer.id)
+    self.gathering = gathering
+    loop.hasChanged(gathering)
+  }
+
+  override func nextMessage() -> Message? {
+    if let message = greeting.last { return message }
+    guard let peer else { return nil }
+    let news = nextNews()
+    if isToBeIntroduced(before: news) {
+      return Self.message(Int64(peer.peer.id), event: peer.peer.event)
     }
+    return news.map { Self.message(Int64($0.id), event: $0.isGone ? nil : bell) }
+  }
+
+  override func hasSent() {
+    guard greeting.popLast() == nil else { return }
+    let news = nextNews()
+    if isToBeIntroduced(before: news) {
+      introduction = nil
+    } else if let news {
+      reader?.wasTold(news)
+    }
+  }
+
+  private func nextNews() -> Roll.News? {
+    guard let gathering, var reader else { return nil }
+    defer { self.reader = reader }
+    return gathering[end.peer].roll.next(for: &reader)
+  }
+
+  private func isToBeIntroduced(before news: Roll.News?) -> Bool {
+    guard let introduction else { return false }
+    guard let news else { return true }
+    return !news.isGone && news.time > introduction
   }
 
   override func becameReadable(_ loop: PeerLoop) throws(ConnectionEnd) {
     if try receive(1) != nil { throw .gone }
   }
 
-  override func hasCome(_ other: Peer) throws(ConnectionEnd) {
-    guard other.kind == .vm, other.end == end.peer else { return }
-    try send([Self.message(Int64(other.id), event: region.bell(of: other.end))])
-  }
-
-  override func hasGone(_ other: Peer) throws(ConnectionEnd) {
-    guard other.kind == .vm, other.end == end.peer else { return }
-    try send([Self.message(Int64(other.id))])
+  override func leave(_ loop: PeerLoop) {
+    guard let gathering else { return }
+    gathering.leave(self, since: arrival)
+    loop.hasChanged(gathering)
+    self.gathering = nil
   }
 }

@@ -8,205 +8,204 @@ internal import VsocProtocol
 
 /// What the thread of the server has: listening sockets, connections, and the wait for them. It belongs
 /// to that thread alone.
+///
+/// Its work comes in turns, each of which does a little for everybody: however many connections somebody has,
+/// and whatever he does with them, others have their turn soon.
 final class PeerLoop {
-  enum Token { static let (commands, timer): (UInt64, UInt64) = (0, 1) }
-
-  /// Those who may be connected at once, which are fewer than the descriptors that this process may have.
-  private let capacity: Int
-  /// How long a door stays open after somebody looked at it, and nobody listens where no descriptor was
-  /// to be had: a second.
-  private static let interval: UInt64 = 1_000_000_000
-
-  private static var nextInterval: MonotonicInstant {
-    MonotonicInstant(nanoseconds: MonotonicInstant.now.nanoseconds + interval)
+  enum Token {
+    static let (commands, timer, listeners, connections): (UInt64, UInt64, UInt64, UInt64) =
+      (0, 1, 2, 3)
   }
 
+  /// Those to whom something is sent in one turn.
+  private static let sendsPerTurn = 64
+
   let engine: Engine
+  let limits: PeerLimits
+  let log: Logger
   private let memoryOf: PeerServer.MemorySource
-  private let log: Logger
-  private let epoll: Epoll
-  private let timer: TimerDescriptor
-  private var lastToken: UInt64 = Token.timer
-  private var listeners: [UInt64: Listener] = [:]
+  let epoll: Epoll
+  let timer: TimerDescriptor
+  private let connectionSet: Epoll
+  private var lastToken: UInt64 = 0
   private var connections: [UInt64: Connection] = [:]
-  /// By region: those who are told of one another.
-  private var byRegion: [UInt32: [Connection]] = [:]
-  private var isPaused = false
+  private var shares: UserShares
+  /// By index of the region.
+  private var gatherings: [UInt32: Gathering] = [:]
+  private var changed: [Gathering] = []
+  /// Who may have something coming.
+  private var queue: [Connection] = []
+  private var next = 0
+  private var isEnding = false
+
+  // What PeerLoop+Listening has.
+  let listenerSet: Epoll
+  var listeners: [UInt64: Listener] = [:]
+  var isPaused = false
 
   init(
-    engine: Engine, memory: @escaping PeerServer.MemorySource, capacity: Int,
+    engine: Engine, memory: @escaping PeerServer.MemorySource, limits: PeerLimits,
     commands: borrowing Descriptor, log: Logger
   ) throws(Errno) {
     self.engine = engine
     memoryOf = memory
-    self.capacity = capacity
+    self.limits = limits
     self.log = log
+    shares = UserShares(of: limits.connections, trusted: limits.trusted)
     epoll = try Epoll()
     timer = try TimerDescriptor()
+    listenerSet = try Epoll()
+    connectionSet = try Epoll()
     try epoll.add(commands, token: Token.commands)
     try epoll.add(timer.descriptor, token: Token.timer)
+    try epoll.add(listenerSet, token: Token.listeners)
+    try epoll.add(connectionSet, token: Token.connections)
   }
 
   /// A descriptor of a region's memory, for somebody else.
   func memory(_ region: Region) throws(Errno) -> Descriptor { try memoryOf(region) }
 
-  private func nextToken() -> UInt64 {
+  func nextToken() -> UInt64 {
     lastToken += 1
     return lastToken
   }
 
-  // MARK: - Listening
-
-  /// Listens for those who come to an end of a region, for a while from now on.
-  func openDoor(_ door: Door) {
-    let deadline = Self.nextInterval
-    if let listener = listeners.values.first(where: { $0.isDoor(to: door.region, door.end) }) {
-      listener.deadline = deadline
-    } else {
-      do throws(Errno) {
-        let bound = try door.bind()
-        guard let socket = bound.take() else { return }
-        add(Listener(socket, .door(door.region, door.end, bound.pin), until: deadline))
-      } catch {
-        log.error("nobody can connect to region \"\(door.region.name)\": \(error)")
-      }
-    }
-    setTimer()
-  }
-
-  func listen(_ hostSocket: HostSocket) {
-    guard let socket = hostSocket.takeSocket() else { return }
-    add(Listener(socket, .hostSocket(hostSocket), until: nil))
-  }
-
-  private func add(_ listener: Listener) {
-    let token = nextToken()
-    listeners[token] = listener
-    guard !isPaused else { return }
-    try? epoll.add(listener.socket, token: token)
-  }
-
-  private func setTimer() {
-    let next = listeners.values.compactMap(\.deadline).min()
-    let pause = isPaused ? Self.nextInterval : nil
-    timer.set([next, pause].compactMap { $0 }.min())
-  }
-
-  private func timerRang() {
-    timer.clear()
-    let now = MonotonicInstant.now
-    listeners = listeners.filter { $0.value.deadline.map { $0 > now } ?? true }
-    if isPaused { resume() }
-    setTimer()
-  }
-
-  /// No descriptor can be had: until one may be there again, nobody is listened to, as all of them would
-  /// be heard again and again.
-  private func pause() {
-    guard !isPaused else { return }
-    isPaused = true
-    for listener in listeners.values { epoll.remove(listener.socket) }
-    setTimer()
-  }
-
-  private func resume() {
-    isPaused = false
-    for (token, listener) in listeners {
-      try? epoll.add(listener.socket, token: token)
-    }
-  }
-
-  private func accept(_ listener: Listener) {
-    while true {
-      let socket: Descriptor?
-      do throws(Errno) {
-        socket = try UnixSocket.accept(listener.socket)
-      } catch {
-        log.error("a connection cannot be accepted: \(error)")
-        return pause()
-      }
-      guard let socket else { return }
-      guard connections.count < capacity else {
-        if case .door = listener.purpose { IvshmemConnection.refuse(socket) }
-        log.warning("there are \(capacity) connections already: another one is refused")
-        continue
-      }
-      let token = nextToken()
-      let new: Connection =
-        switch listener.purpose {
-        case .door(let region, let end, let pin):
-          IvshmemConnection(socket, token: token, region, end, pin: pin?())
-        case .hostSocket:
-          HostClientConnection(socket, token: token)
-        }
-      begin(new)
-    }
-  }
-
   // MARK: - Connections
 
-  private func begin(_ connection: Connection) {
-    connections[connection.token] = connection
+  /// Lets somebody in who has connected, or refuses him.
+  func begin(_ socket: consuming Descriptor, by listener: Listener) {
+    let user: UInt32
     do throws(Errno) {
-      try epoll.add(connection.socket, token: connection.token)
+      user = try UnixSocket.user(of: socket)
+      try UnixSocket.limitOutgoing(of: socket)
     } catch {
-      return end(connection, .gone)
+      return log.error("a connection cannot be served: \(error)")
+    }
+    guard shares.take(for: user) else {
+      if case .door = listener.purpose { IvshmemConnection.refuse(socket) }
+      return log.warning(
+        "\(connections.count) of \(limits.connections) connections are taken, at most half of them by one user: another one of user \(user) is refused"
+      )
+    }
+    let token = nextToken()
+    let connection: Connection =
+      switch listener.purpose {
+      case .door(let door, let pin):
+        IvshmemConnection(socket, token: token, user: user, door.region, door.end, pin: pin)
+      case .hostSocket:
+        HostClientConnection(socket, token: token, user: user)
+      }
+    connections[token] = connection
+    do throws(Errno) {
+      try connectionSet.add(connection.socket, token: token)
+    } catch {
+      return end(connection, .refused("a connection cannot be served: \(error)"))
     }
     attempt(connection) { connection throws(ConnectionEnd) in try connection.start(self) }
   }
 
-  /// Does something that may be the connection's end, and looks whether it waits for room afterwards.
+  /// Does something that may be the connection's end, and sends what there is to be sent.
   private func attempt(
-    _ connection: Connection, _ body: (Connection) throws(ConnectionEnd) -> Void
+    _ connection: Connection, _ body: (Connection) throws(ConnectionEnd) -> Void = { _ in }
   ) {
     let wasPeer = connection.peer != nil
     do throws(ConnectionEnd) {
       try body(connection)
+      if !wasPeer, let peer = connection.peer {
+        log.info("\(Self.described(peer.peer, in: peer.region)) has come")
+      }
+      let isWaiting = try connection.flush()
+      guard isWaiting != connection.isWaitingForRoom else { return }
+      do throws(Errno) {
+        try connectionSet.watch(
+          connection.socket, token: connection.token, forWriting: isWaiting, again: true)
+        connection.isWaitingForRoom = isWaiting
+      } catch {
+        throw .refused("a connection cannot be served any more: \(error)")
+      }
     } catch {
-      return end(connection, error)
+      end(connection, error)
     }
-    if !wasPeer, let peer = connection.peer {
-      byRegion[peer.region.index, default: []].append(connection)
-      log.info("\(Self.described(peer.peer, in: peer.region)) has come")
-    }
-    guard connection.hasOutgoing != connection.isWaitingForRoom else { return }
-    connection.isWaitingForRoom = connection.hasOutgoing
-    try? epoll.watch(
-      connection.socket, token: connection.token, forWriting: connection.hasOutgoing, again: true)
   }
 
   private static func described(_ peer: Peer, in region: Region) -> String {
     "\(peer.kind.name) \(peer.id) at the \(peer.end) end of region \"\(region.name)\""
   }
 
-  /// Tells all other peers of a region of one.
-  func tell(
-    of peer: Peer, in region: Region, _ body: (Connection, Peer) throws(ConnectionEnd) -> Void
-  ) {
-    for other in byRegion[region.index] ?? [] where other.peer?.peer !== peer {
-      attempt(other) { other throws(ConnectionEnd) in try body(other, peer) }
-    }
-  }
-
   private func end(_ connection: Connection, _ reason: ConnectionEnd) {
     guard connections.removeValue(forKey: connection.token) != nil else { return }
-    epoll.remove(connection.socket)
+    connectionSet.remove(connection.socket)
+    shares.giveBack(of: connection.user)
     if case .refused(let line) = reason { log.warning("\(line)") }
+    // Before its id can be used again.
+    connection.leave(self)
     if let (region, peer) = connection.peer {
-      if let index = byRegion[region.index]?.firstIndex(where: { $0 === connection }) {
-        byRegion[region.index]?.remove(at: index)
-        if byRegion[region.index]?.isEmpty == true { byRegion.removeValue(forKey: region.index) }
-        // Before its id can be used again.
-        tell(of: peer, in: region) { (other, peer) throws(ConnectionEnd) in
-          try other.hasGone(peer)
-        }
-      }
       region.detach(peer)
       log.info("\(Self.described(peer, in: region)) has gone")
     }
-    if isPaused {
-      resume()
-      setTimer()
+    if isPaused, !isEnding { resume() }
+  }
+
+  // MARK: - Those who are told of one another
+
+  func gathering(in region: Region) -> Gathering {
+    if let known = gatherings[region.index] { return known }
+    let new = Gathering(region)
+    gatherings[region.index] = new
+    return new
+  }
+
+  /// Somebody has come or gone, which others are told of soon.
+  func hasChanged(_ gathering: Gathering) {
+    guard !isEnding else { return }
+    if gathering.isEmpty { gatherings.removeValue(forKey: gathering.region.index) }
+    changed.append(gathering)
+  }
+
+  private var hasWork: Bool { !changed.isEmpty || next < queue.count }
+
+  /// Tells some of those who can be told something.
+  private func tell() {
+    for gathering in changed {
+      for end in End.allCases where gathering[end].hasNews {
+        gathering[end].hasNews = false
+        for member in gathering[end.peer].members
+        where !member.isWaitingForRoom && !member.isQueued {
+          member.isQueued = true
+          queue.append(member)
+        }
+      }
+    }
+    let last = changed.popLast()
+    changed.removeAll()
+    if let last { limitDepartures(last) }
+    for connection in queue[next...].prefix(Self.sendsPerTurn) {
+      next += 1
+      connection.isQueued = false
+      if connections[connection.token] === connection { attempt(connection) }
+    }
+    if next == queue.count {
+      queue.removeAll()
+      next = 0
+    }
+  }
+
+  /// Sees to it that no more is kept than may be, for those who do not read: who has read least goes first, where
+  /// most is kept.
+  private func limitDepartures(_ changed: Gathering) {
+    // Looking everywhere is for when it can be too much.
+    guard changed.departureCount > limits.departures / max(1, gatherings.count) else { return }
+    var sum = gatherings.values.reduce(0) { $0 + $1.departureCount }
+    while sum > limits.departures,
+      let largest = gatherings.values.max(by: { $0.departureCount < $1.departureCount })
+    {
+      let before = largest.departureCount
+      for end in End.allCases { largest.forget(end) }
+      if largest.departureCount == before {
+        guard let slowest = largest.slowest else { return }
+        end(slowest, .refused("a peer that does not read is cut off"))
+      }
+      sum -= before - largest.departureCount
     }
   }
 
@@ -216,57 +215,39 @@ final class PeerLoop {
   ///
   /// - Parameter commands: called when there are any; false at the end.
   func run(commands: () -> Bool) {
-    while let tokens = try? epoll.wait() {
-      for token in tokens {
-        switch token {
-        case Token.commands:
-          if !commands() { return }
-        case Token.timer:
-          timerRang()
-        default:
-          if let listener = listeners[token] {
-            accept(listener)
-          } else if let connection = connections[token] {
-            attempt(connection) { connection throws(ConnectionEnd) in
-              if connection.isWaitingForRoom { try connection.flush() }
-              try connection.becameReadable(self)
+    do throws(Errno) {
+      while true {
+        for token in try hasWork ? epoll.poll() : epoll.wait() {
+          switch token {
+          case Token.commands:
+            if !commands() { return }
+          case Token.timer:
+            timerRang()
+          case Token.listeners:
+            for token in try listenerSet.poll() {
+              if let listener = listeners[token] { accept(listener) }
+            }
+          default:
+            for token in try connectionSet.poll() {
+              guard let connection = connections[token] else { continue }
+              attempt(connection) { connection throws(ConnectionEnd) in
+                try connection.becameReadable(self)
+              }
             }
           }
         }
+        tell()
       }
+    } catch {
+      log.error("peers are not served any more: \(error)")
     }
   }
 
   /// Everybody is let go.
   func endAll() {
+    isEnding = true
     for connection in connections.values { end(connection, .gone) }
     listeners.removeAll()
-  }
-}
-
-/// A socket that listens.
-final class Listener {
-  enum Purpose {
-    /// To an end of a region; with what each connection keeps as long as it lasts.
-    case door(Region, End, (@Sendable () -> (any Sendable & AnyObject)?)?)
-    case hostSocket(HostSocket)
-  }
-
-  let socket: Descriptor
-  let purpose: Purpose
-  var deadline: MonotonicInstant?
-
-  init(_ socket: consuming Descriptor, _ purpose: Purpose, until deadline: MonotonicInstant?) {
-    self.socket = socket
-    self.purpose = purpose
-    self.deadline = deadline
-  }
-
-  func isDoor(to region: Region, _ end: End) -> Bool {
-    if case .door(let other, let otherEnd, _) = purpose {
-      other === region && otherEnd == end
-    } else {
-      false
-    }
+    gatherings.removeAll()
   }
 }

@@ -19,16 +19,22 @@ package final class PeerServer: Sendable {
   /// Makes the socket of a door; called in the server's thread, and may wait as well.
   package typealias Binding = @Sendable () throws(Errno) -> BoundSocket
 
-  private enum Command {
-    case openDoor(Door, then: @Sendable () -> Void)
-    case listen(HostSocket)
-    case stop
+  /// Makes what a connection keeps for as long as it lasts.
+  package typealias Pinning = @Sendable () throws(Errno) -> any Sendable & AnyObject
+
+  private struct OpenDoor {
+    let door: Door
+    let then: @Sendable () -> Void
   }
 
   private struct Commands: ~Copyable {
-    var queue: [Command] = []
+    var doors = FairQueue<OpenDoor>()
+    var hostSocket: HostSocket?
     var isStopped = false
   }
+
+  /// Doors that are opened in one turn of the loop.
+  private static let doorsPerTurn = 16
 
   private let commands = Lock(Commands())
   private let event: EventDescriptor
@@ -36,21 +42,20 @@ package final class PeerServer: Sendable {
 
   /// Starts the thread.
   ///
-  /// - Parameters:
-  ///   - capacity: of connections.
-  ///   - log: told of what has no caller to be told.
+  /// - Parameter log: told of what has no caller to be told.
   package init(
-    engine: Engine, capacity: Int, memory: @escaping MemorySource,
-    log: Logger
+    engine: Engine, limits: PeerLimits, memory: @escaping MemorySource, log: Logger
   ) throws(Errno) {
     event = try EventDescriptor()
     end = try Semaphore()
+    engine.prepareForPeers()
     let handover = Handover(
       try PeerLoop(
-        engine: engine, memory: memory, capacity: capacity, commands: event.descriptor, log: log))
+        engine: engine, memory: memory, limits: limits, commands: event.descriptor, log: log))
     try Thread.start(name: "vsoc-peers") { [self] in
       handover.loop.run { carryOut(handover.loop) }
       handover.loop.endAll()
+      refuseRest()
       end.signal()
     }
   }
@@ -63,49 +68,56 @@ package final class PeerServer: Sendable {
 
   /// Somebody has looked at the door: it is open when `then` is called, in any thread, and for a while after.
   package func open(_ door: Door, then: @escaping @Sendable () -> Void) {
-    if !add(.openDoor(door, then: then)) { then() }
-  }
-
-  package func listen(_ socket: HostSocket) { _ = add(.listen(socket)) }
-
-  /// Ends all connections, and the thread.
-  package func stop() {
-    if add(.stop) { end.wait() }
-  }
-
-  private func add(_ command: Command) -> Bool {
     let isTaken = commands.withLock { commands in
       guard !commands.isStopped else { return false }
-      commands.queue.append(command)
-      if case .stop = command { commands.isStopped = true }
+      commands.doors.append(OpenDoor(door: door, then: then), of: door.user)
       return true
     }
-    if isTaken { event.signal() }
-    return isTaken
+    if isTaken { event.signal() } else { then() }
   }
 
-  private func take() -> [Command] {
-    commands.withLock { commands in
-      let queue = commands.queue
-      commands.queue = []
-      return queue
+  package func listen(_ socket: HostSocket) {
+    commands.withLock { $0.hostSocket = socket }
+    event.signal()
+  }
+
+  /// Ends all connections, and the thread, which waits for nobody.
+  package func stop() {
+    let isFirst = commands.withLock { commands in
+      defer { commands.isStopped = true }
+      return !commands.isStopped
     }
+    guard isFirst else { return }
+    event.signal()
+    end.wait()
   }
 
   private func carryOut(_ loop: PeerLoop) -> Bool {
     event.clear()
-    var goesOn = true
-    for command in take() {
-      switch command {
-      case .openDoor(let door, let then):
-        if goesOn { loop.openDoor(door) }
-        then()
-      case .listen(let socket):
-        loop.listen(socket)
-      case .stop:
-        goesOn = false
+    let (isStopped, socket, isMore, doors) = commands.withLock { commands in
+      var doors: [OpenDoor] = []
+      while doors.count < Self.doorsPerTurn, let door = commands.doors.popFirst() {
+        doors.append(door)
       }
+      return (commands.isStopped, commands.hostSocket.take(), !commands.doors.isEmpty, doors)
     }
-    return goesOn
+    if isMore { event.signal() }
+    if let socket, !isStopped { loop.listen(socket) }
+    for command in doors {
+      if !isStopped { loop.openDoor(command.door) }
+      command.then()
+    }
+    return !isStopped
+  }
+
+  /// Nobody comes any more, whoever waits for that.
+  private func refuseRest() {
+    let rest = commands.withLock { commands in
+      commands.isStopped = true
+      var rest: [OpenDoor] = []
+      while let door = commands.doors.popFirst() { rest.append(door) }
+      return rest
+    }
+    for command in rest { command.then() }
   }
 }

@@ -21,15 +21,18 @@ final class PeerFixture: Sendable {
   private let directory: String
   private let log = CollectedLog()
 
-  init(capacity: Int = 1024) throws {
+  init(
+    _ limits: PeerLimits = PeerLimits(connections: 1024, doors: 64),
+    ringer: @escaping Engine.RingerSource = { () throws(Errno) in try Ringer() }
+  ) throws {
     let log = log
-    engine = try Engine()
+    engine = try Engine(ringer: ringer)
     region = try engine.create(Self.configuration("demo"))
     var template = Array("/tmp/vsocfs-peers-XXXXXX".utf8CString)
     guard unsafe mkdtemp(&template) != nil else { throw Errno(rawValue: errno) }
     directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     server = try PeerServer(
-      engine: engine, capacity: capacity,
+      engine: engine, limits: limits,
       memory: { region throws(Errno) in
         try region.seal().descriptor.reopen(forWriting: true)
       },
@@ -76,16 +79,21 @@ final class PeerFixture: Sendable {
 
   /// Connects as a virtual machine does, by a door that is opened for it.
   func connect(_ end: End, of region: Region? = nil) throws -> PeerClient {
+    try PeerClient(openDoor(end, of: region))
+  }
+
+  /// Opens a door, as if a user had looked at it, and gives the path of its socket.
+  func openDoor(_ end: End, of region: Region? = nil, for user: UInt32 = 0) throws -> String {
     let region = region ?? self.region
     let path = "\(directory)/\(region.name)-\(end)"
     let isOpen = Monitor(false)
-    let door = Door(to: end, of: region) { () throws(Errno) in
+    let door = Door(to: end, of: region, for: user) { () throws(Errno) in
       _ = unsafe unlink(path)
       return BoundSocket(try UnixSocket.listen(at: path, mode: 0o600))
     }
     server.open(door) { isOpen.withLock { $0 = true } }
     try #require(isOpen.wait(until: .after(seconds: 20)) { $0 ? true : nil } == true)
-    return try PeerClient(path)
+    return path
   }
 
   /// Listens for host clients, and gives the path.

@@ -40,13 +40,14 @@ int vsocfs_timerfd_monotonic(void);
 int vsocfs_timerfd_set(int fd, int64_t seconds, int64_t nanoseconds);
 int vsocfs_signalfd_for_shutdown(void);
 int vsocfs_epoll_create(void);
-/* Waits without a timeout; stores up to `capacity` tokens. */
-int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity);
+/* Stores up to `capacity` tokens, of at most 16. The timeout in milliseconds may be -1: none. */
+int vsocfs_epoll_wait(int epoll, uint64_t *tokens, int capacity, int timeout);
 
 /* Each event of readability and of writability (EPOLLET). epoll(7) looks again before it tells of an event,
  * and says nothing of one that somebody has read by then; an eventfd is nearly always writable, so that a
  * ring is told whoever has read it. So is the reading. */
 int vsocfs_epoll_add_edges(int epoll, int fd, uint64_t token);
+int vsocfs_epoll_add_urgent(int epoll, int fd, uint64_t token);
 int vsocfs_epoll_remove(int epoll, int fd);
 
 /*
@@ -205,6 +206,8 @@ int vsocfs_unix_bind(const char *path, unsigned mode);
 /* -EAGAIN: there is somebody, who is busy. */
 int vsocfs_unix_connect(const char *path);
 int vsocfs_accept(int socket);
+/* The effective user of whoever connected (SO_PEERCRED): 0 or -errno. */
+int vsocfs_peer_user(int socket, uint32_t *user);
 enum { VSOCFS_MESSAGE_DESCRIPTORS = 3 };
 /* Sends a few bytes with up to VSOCFS_MESSAGE_DESCRIPTORS descriptors, all or nothing: 0 or -errno. */
 int vsocfs_send_message(int socket, const void *bytes, size_t length, const int *descriptors,

@@ -32,6 +32,24 @@ package enum UnixSocket {
     }
   }
 
+  /// Who has connected, or made the pair (SO_PEERCRED).
+  package static func user(of socket: borrowing Descriptor) throws(Errno) -> UInt32 {
+    var user: UInt32 = 0
+    let raw = socket.raw
+    try check { unsafe vsocfs_peer_user(raw, &user) }
+    return user
+  }
+
+  /// Has the kernel keep no more than a few small messages that were sent and not read: who does not read
+  /// costs its memory as well, and its limit of descriptors that are under way.
+  package static func limitOutgoing(of socket: borrowing Descriptor) throws(Errno) {
+    var least: Int32 = 1
+    try result {
+      unsafe setsockopt(
+        socket.raw, SOL_SOCKET, SO_SNDBUF, &least, socklen_t(MemoryLayout<Int32>.size))
+    }
+  }
+
   /// Sends a few bytes with copies of up to three descriptors: all or nothing.
   ///
   /// - Throws: EAGAIN: there is no room at the moment.

@@ -30,17 +30,35 @@ package struct Epoll: ~Copyable, Sendable {
     try check { vsocfs_epoll_watch(epoll, raw, token, forWriting, again) }
   }
 
+  /// Reports what is urgent (EPOLLPRI), and errors.
+  package func addUrgent(_ fd: borrowing Descriptor, token: UInt64) throws(Errno) {
+    let (epoll, raw) = (descriptor.raw, fd.raw)
+    try check { vsocfs_epoll_add_urgent(epoll, raw, token) }
+  }
+
   package func remove(_ fd: borrowing Descriptor) {
     _ = vsocfs_epoll_remove(descriptor.raw, fd.raw)
   }
 
-  /// The tokens of descriptors that are readable; waits until there is one.
-  package func wait() throws(Errno) -> [UInt64] {
+  /// The tokens of up to 16 descriptors that are readable; waits until there is one.
+  package func wait() throws(Errno) -> [UInt64] { try tokens(timeout: -1) }
+
+  /// The same without waiting.
+  package func poll() throws(Errno) -> [UInt64] { try tokens(timeout: 0) }
+
+  private func tokens(timeout: Int32) throws(Errno) -> [UInt64] {
     let epoll = descriptor.raw
     var tokens = [UInt64](repeating: 0, count: 16)
     let count = try check(retryOnInterrupt: true) {
-      unsafe vsocfs_epoll_wait(epoll, &tokens, 16)
+      unsafe vsocfs_epoll_wait(epoll, &tokens, 16, timeout)
     }
     return Array(tokens.prefix(Int(count)))
   }
+
+  /// Adds a whole set as one descriptor, which is readable while one of its own is.
+  package func add(_ set: borrowing Epoll, token: UInt64) throws(Errno) {
+    try add(set.descriptor, token: token)
+  }
+
+  package func remove(_ set: borrowing Epoll) { remove(set.descriptor) }
 }

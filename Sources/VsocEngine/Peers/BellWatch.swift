@@ -1,70 +1,123 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import Logging
 internal import SystemPackage
 internal import VsocProtocol
 
-/// Hears the bells of all regions, in a thread of its own, `vsoc-bells`, which starts with the first one.
+/// Hears the bells of all regions, in a thread of its own, `vsoc-bells`, which starts with the first one; and
+/// has what it takes to ring them.
 ///
 /// No ring is missed, also if a peer has read it by then. That it has may be taken for another ring: the
 /// two cannot be told apart without reading oneself.
 final class BellWatch: Sendable {
   private struct State: ~Copyable {
+    var ringer: Ringer?
     var shared: Shared?
-    var bells: [UInt64: Bell] = [:]
-    var lastToken: UInt64 = Token.stop
+    var regions: [UInt64: (region: Region, bells: BellPair)] = [:]
+    var lastToken: UInt64 = Token.owed
+    /// Those that the kernel had no memory to ring.
+    var owed: [ObjectIdentifier: SharedEvent] = [:]
     var isStopped = false
   }
 
-  private struct Bell {
-    let region: Region
-    let end: End
-    /// Signalled at the first report, which every event gives when it is added.
-    var added: Added?
-  }
-
-  private final class Added: Sendable {
-    let semaphore: Semaphore
-    init() throws(Errno) { semaphore = try Semaphore() }
-  }
-
-  private enum Token { static let stop: UInt64 = 0 }
+  private enum Token { static let owed: UInt64 = 1 }
 
   private final class Shared: Sendable {
-    let epoll: Epoll
-    let stop: EventDescriptor
+    let thread: EventThread
+    /// When what is owed is tried again.
+    let timer: TimerDescriptor
 
     init() throws(Errno) {
-      epoll = try Epoll()
-      stop = try EventDescriptor()
-      try epoll.add(stop.descriptor, token: Token.stop)
+      thread = try EventThread()
+      timer = try TimerDescriptor()
+      try thread.epoll.add(timer.descriptor, token: Token.owed)
     }
   }
 
+  private static let patience: UInt64 = 10_000_000
+
   private let state = Lock(State())
+  private let makeRinger: Engine.RingerSource
+  private let log: Logger
+
+  init(ringer: @escaping Engine.RingerSource, log: Logger) {
+    makeRinger = ringer
+    self.log = log
+  }
+
+  // MARK: Ringing
+
+  /// Gets a ringer while there is one to be had.
+  func prepare() {
+    do throws(Errno) {
+      _ = try ringer()
+    } catch {
+      log.warning(
+        "no peer can take part before it can be rung (see /proc/sys/fs/aio-max-nr): \(error)")
+    }
+  }
+
+  /// What rings events that others have.
+  ///
+  /// - Throws: EAGAIN: it cannot be had, and so nobody may have an event.
+  func ringer() throws(Errno) -> Ringer {
+    try state.withLock { state throws(Errno) in
+      if let ringer = state.ringer { return ringer }
+      let ringer = try makeRinger()
+      state.ringer = ringer
+      return ringer
+    }
+  }
+
+  /// Rings, now or as soon as the kernel has memory for it; never waits. No lock may be held.
+  func ring(_ event: SharedEvent) {
+    do throws(Errno) {
+      try event.ring()
+    } catch {
+      log.error("a peer is rung late: \(error)")
+      state.withLock { state in
+        guard let shared = state.shared else { return }
+        state.owed[ObjectIdentifier(event)] = event
+        shared.timer.set(Self.nextTry)
+      }
+    }
+  }
+
+  private static var nextTry: MonotonicInstant {
+    MonotonicInstant(nanoseconds: MonotonicInstant.now.nanoseconds + patience)
+  }
+
+  private func ringOwed() {
+    let owed = state.withLock { state in
+      defer { state.owed.removeAll() }
+      return Array(state.owed.values)
+    }
+    for event in owed { ring(event) }
+  }
+
+  // MARK: Hearing
 
   /// Has the region look whenever one of its bells is rung, which nobody can before this returns.
-  func add(_ bells: Bells, of region: Region) throws(Errno) {
-    for end in End.allCases {
-      let added = try Added()
-      try state.withLock { state throws(Errno) in
-        guard !state.isStopped else { throw .operationNotSupportedByDevice }
-        let shared: Shared
-        if let started = state.shared { shared = started } else { shared = try start() }
-        state.shared = shared
-        state.lastToken += 1
-        try shared.epoll.addEdges(of: bells[end].descriptor, token: state.lastToken)
-        state.bells[state.lastToken] = Bell(region: region, end: end, added: added)
-      }
-      added.semaphore.wait()
+  func add(_ bells: BellPair, of region: Region) throws(Errno) {
+    try state.withLock { state throws(Errno) in
+      guard !state.isStopped else { throw .operationNotSupportedByDevice }
+      let shared: Shared
+      if let started = state.shared { shared = started } else { shared = try start() }
+      state.shared = shared
+      state.lastToken += 1
+      try shared.thread.epoll.add(bells.epoll, token: state.lastToken)
+      state.regions[state.lastToken] = (region, bells)
     }
   }
 
   /// The region is gone.
-  func forget(_ bells: Bells, of region: Region) {
+  func forget(_ bells: BellPair) {
     state.withLock { state in
-      for end in End.allCases { state.shared?.epoll.remove(bells[end].descriptor) }
-      state.bells = state.bells.filter { $0.value.region !== region }
+      let known = state.regions.first { $0.value.bells === bells }
+      guard let token = known?.key else { return }
+      state.shared?.thread.epoll.remove(bells.epoll)
+      state.regions.removeValue(forKey: token)
     }
   }
 
@@ -72,32 +125,35 @@ final class BellWatch: Sendable {
   func stop() {
     state.withLock { state in
       state.isStopped = true
-      for bell in state.bells.values { bell.added?.semaphore.signal() }
-      state.bells.removeAll()
-      state.shared.take()?.stop.signal()
+      state.regions.removeAll()
+      state.owed.removeAll()
+      state.shared.take()?.thread.stop()
     }
   }
 
   private func start() throws(Errno) -> Shared {
     let shared = try Shared()
-    try Thread.start(name: "vsoc-bells", stackSize: 256 << 10) { [self] in
-      while let tokens = try? shared.epoll.wait(), !tokens.contains(Token.stop) {
-        for bell in take(tokens) { bell.region.hearBell(of: bell.end) }
+    try shared.thread.start(name: "vsoc-bells") { [self] tokens in
+      for token in tokens {
+        if token == Token.owed {
+          shared.timer.clear()
+          ringOwed()
+        } else {
+          hear(token)
+        }
       }
+    } failed: { [log] error in
+      log.error("rings of peers are not heard any more: \(error)")
     }
     return shared
   }
 
-  /// Those that were rung.
-  private func take(_ tokens: [UInt64]) -> [Bell] {
-    state.withLock { state in
-      tokens.compactMap { token in
-        guard let bell = state.bells[token] else { return nil }
-        guard let added = bell.added else { return bell }
-        added.semaphore.signal()
-        state.bells[token]?.added = nil
-        return nil
-      }
+  private func hear(_ token: UInt64) {
+    guard let (region, bells) = state.withLock({ $0.regions[token] }) else { return }
+    do throws(Errno) {
+      for end in try bells.takeRung() { region.hearBell(of: end) }
+    } catch {
+      log.error("rings in region \"\(region.name)\" are not heard: \(error)")
     }
   }
 }

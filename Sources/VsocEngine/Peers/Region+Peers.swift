@@ -8,25 +8,18 @@ package import VsocProtocol
 extension Region {
   /// A new peer takes part at an end. It is a use of the region until `detach`.
   ///
-  /// - Throws: EPERM: the region is managed. ENOENT: it is gone. EMFILE: there are too many.
+  /// - Throws: EPERM: the region is managed. ENOENT: it is gone. EMFILE: there are too many. EAGAIN: it could not be rung.
   package func attach(_ kind: PeerKind, at end: End) throws(Errno) -> Peer {
     guard !isManaged else { throw .notPermitted }
+    let ringer = try bellWatch.ringer()
     try beginUse()
     do throws(Errno) {
       try seal()
-      try ensureBells()
+      try ensureBells(ringer)
       return try state.withLock { state throws(Errno) in
-        guard var bells = state.bells else { throw .noSuchFileOrDirectory }
-        guard let id = bells.nextID() else { throw .tooManyOpenFiles }
-        let peer: Peer
-        // One that could read what is meant for others as well is given a bell of its own.
-        if kind == .vm, !bells.peers.contains(where: { $0.event === bells[end] }) {
-          peer = Peer(kind, id: id, end: end, event: bells[end])
-        } else {
-          peer = Peer(kind, id: id, end: end, event: try SharedEvent())
+        guard let peer = try state.bells?.add(kind, at: end, ringer) else {
+          throw .noSuchFileOrDirectory
         }
-        bells.peers.append(peer)
-        state.bells = bells
         return peer
       }
     } catch {
@@ -37,7 +30,7 @@ extension Region {
 
   /// The peer is gone, and all who were told of it have been told that.
   package func detach(_ peer: Peer) {
-    state.withLock { $0.bells?.peers.removeAll { $0 === peer } }
+    state.withLock { $0.bells?.remove(peer) }
     endUse()
   }
 
@@ -47,14 +40,17 @@ extension Region {
   /// What rings an end; there is one from the first peer on.
   package func bell(of end: End) -> SharedEvent? { state.withLock { $0.bells?[end] } }
 
-  private func ensureBells() throws(Errno) {
+  private func ensureBells(_ ringer: Ringer) throws(Errno) {
     guard state.withLock({ $0.bells == nil }) else { return }
-    let new = try Bells()
+    let new = try BellPair(ringer)
     // Before anybody rings them: what is rung until a bell is heard would be lost.
     try bellWatch.add(new, of: self)
-    state.withLock { state in
-      if state.bells == nil { state.bells = new }
+    let isTaken = state.withLock { state in
+      guard state.bells == nil else { return false }
+      state.bells = Bells(new)
+      return true
     }
+    if !isTaken { bellWatch.forget(new) }
   }
 
   /// The bell of an end was rung, once or more often.
@@ -66,6 +62,6 @@ extension Region {
 
   /// Lets the bells go.
   func forgetBells() {
-    if let bells = state.withLock({ $0.bells.take() }) { bellWatch.forget(bells, of: self) }
+    if let bells = state.withLock({ $0.bells.take() }) { bellWatch.forget(bells.pair) }
   }
 }

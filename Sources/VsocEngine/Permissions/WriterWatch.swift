@@ -22,24 +22,26 @@ final class WriterWatch: Sendable {
 
   private final class Shared: Sendable {
     let notifier: CloseNotifier
-    let stop: EventDescriptor
+    let thread: EventThread
     let timer: TimerDescriptor
-    let epoll: Epoll
+    /// Only its thread looks there.
+    let again = Lock(Again())
 
-    enum Token { static let (closed, stop, timer): (UInt64, UInt64, UInt64) = (1, 2, 3) }
+    enum Token { static let (closed, timer): (UInt64, UInt64) = (1, 2) }
 
     init() throws(Errno) {
       notifier = try CloseNotifier()
-      stop = try EventDescriptor()
+      thread = try EventThread()
       timer = try TimerDescriptor()
-      epoll = try Epoll()
-      try epoll.add(notifier.descriptor, token: Token.closed)
-      try epoll.add(stop.descriptor, token: Token.stop)
-      try epoll.add(timer.descriptor, token: Token.timer)
+      try thread.epoll.add(notifier.descriptor, token: Token.closed)
+      try thread.epoll.add(timer.descriptor, token: Token.timer)
     }
   }
 
   private let state = Lock(State())
+  private let log: Logger
+
+  init(log: Logger) { self.log = log }
 
   /// Settles the permission when it has lost its last writer. What is lost before is not heard of.
   func add(_ holding: Holding, of region: Region) {
@@ -47,7 +49,7 @@ final class WriterWatch: Sendable {
       try state.withLock { state throws(Errno) in
         guard !state.isStopped else { return }
         let shared: Shared
-        if let notifier = state.notifier { shared = notifier } else { shared = try start(region) }
+        if let notifier = state.notifier { shared = notifier } else { shared = try start() }
         state.notifier = shared
         let watch = try shared.notifier.watch(holding.file.descriptor.raw)
         state.watches[watch] = (holding, region)
@@ -72,38 +74,32 @@ final class WriterWatch: Sendable {
     state.withLock { state in
       state.isStopped = true
       state.watches.removeAll()
-      state.notifier.take()?.stop.signal()
+      state.notifier.take()?.thread.stop()
     }
   }
 
-  private func start(_ region: Region) throws(Errno) -> Shared {
+  private func start() throws(Errno) -> Shared {
     let shared = try Shared()
-    let log = region.log
-    try Thread.start(name: "vsoc-areas", stackSize: 256 << 10) { [self] in
-      do throws(Errno) {
-        try listen(shared)
-      } catch {
-        log.error("the ends of mappings will be noticed late: \(error)")
-      }
+    try shared.thread.start(name: "vsoc-areas") { [self] tokens in
+      lookAgain(tokens, shared)
+    } failed: { [log] error in
+      log.error("ends of mappings will be noticed late from now on: \(error)")
     }
     return shared
   }
 
-  /// Until it is stopped.
-  private func listen(_ shared: Shared) throws(Errno) {
-    var again = Again()
-    while true {
-      let tokens = try shared.epoll.wait()
-      if tokens.contains(Shared.Token.stop) { return }
-      if tokens.contains(Shared.Token.closed) {
-        let watches = shared.notifier.read()
-        again.begin(state.withLock { state in watches.compactMap { state.watches[$0] } })
-      }
-      // The only one that reads it, and only when there is something.
-      if tokens.contains(Shared.Token.timer) { shared.timer.clear() }
-      again.looks.removeAll { $0.region.settle($0.holding) }
-      if let next = again.next() { shared.timer.set(next) }
+  private func lookAgain(_ tokens: [UInt64], _ shared: Shared) {
+    var told: [Watched] = []
+    if tokens.contains(Shared.Token.closed) {
+      let watches = shared.notifier.read()
+      told = state.withLock { state in watches.compactMap { state.watches[$0] } }
     }
+    if tokens.contains(Shared.Token.timer) { shared.timer.clear() }
+    var again = shared.again.withLock { $0 }
+    again.begin(told)
+    again.looks.removeAll { $0.region.settle($0.holding) }
+    if let next = again.next() { shared.timer.set(next) }
+    shared.again.withLock { $0 = again }
   }
 
   /// What the kernel has told of, and how often it is still to be looked at.

@@ -48,7 +48,7 @@ extension Region {
       let isDue = memory.signal.inject(to: end.peer)
       state.signalMayBeDue(end.peer, memory, &wakes)
       // Peers have one bell for everything.
-      if isDue, let bells = state.bells, bells.peers.contains(where: { $0.end == end.peer }) {
+      if isDue, let bells = state.bells, bells.hasPeers(at: end.peer) {
         wakes.events.append(bells[end.peer])
       }
     }

@@ -144,7 +144,7 @@ package final class Region: Sendable {
       return value
     }
     counters.add(wakes)
-    wakes.deliver(parking)
+    wakes.deliver(parking, ringingBy: bellWatch)
     if isBroken { reportBrokenMemory() }
     return value
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import Logging
 internal import Synchronization
 internal import SystemPackage
 internal import VsocProtocol
@@ -32,6 +33,9 @@ final class FutexWatcher: Sendable {
   }
 
   private let state = Lock(State())
+  private let log: Logger
+
+  init(log: Logger) { self.log = log }
 
   /// The number of threads.
   var threadCount: Int { state.withLock { $0.all.count } }
@@ -132,6 +136,7 @@ final class FutexWatcher: Sendable {
     do throws(Errno) {
       try Thread.start(name: "vsoc-futex", stackSize: 128 << 10) { self.sleep(shard) }
     } catch {
+      log.error("no thread can be had to hear of wakes through mappings: \(error)")
       return nil
     }
     return shard
@@ -157,16 +162,19 @@ final class FutexWatcher: Sendable {
         for word in words where word.hasChanged { word.missed() }
       case .changed:
         for word in words where word.hasChanged { word.missed() }
-      case .failed:
-        dropUnreachable(words)
+      case .failed(let error):
+        dropUnreachable(words, error)
       }
     }
   }
 
   /// Drops the words that cannot be slept on, or all if it is not known which these are. Those whose page
   /// cannot be had are: to touch one shows that.
-  private func dropUnreachable(_ words: [WatchedWord]) {
+  private func dropUnreachable(_ words: [WatchedWord], _ error: Errno) {
     let unreachable = words.filter { $0.isUnreachable }
+    if unreachable.isEmpty {
+      log.error("\(words.count) words are not slept on any more: \(error)")
+    }
     for word in unreachable.isEmpty ? words : unreachable { word.drop() }
     for word in unreachable { word.missed() }
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import Logging
 internal import Synchronization
 internal import SystemPackage
 
@@ -61,6 +62,7 @@ package final class Parking: Sendable {
       timers.schedule(sleeper.token, at: deadline)
     } catch {
       // Without a thread nobody would end it.
+      sleeper.region.log.error("a deadline cannot be kept: \(error)")
       abandon(sleeper, .gone)
     }
     return true

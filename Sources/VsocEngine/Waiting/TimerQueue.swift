@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import LinuxSystem
+internal import Logging
 internal import Synchronization
 internal import SystemPackage
 
@@ -10,36 +11,42 @@ internal import SystemPackage
 final class TimerQueue: Sendable {
   private let heap = Lock(DeadlineHeap())
   private let timer: TimerDescriptor
+  private let log: Logger
   private let isStopped = Atomic(false)
-  private let isStarted = Lock(false)
+  private let thread = Lock<EventThread?>(nil)
+  private static let timerToken: UInt64 = 1
 
-  init() throws(Errno) {
+  init(log: Logger) throws(Errno) {
     timer = try TimerDescriptor()
+    self.log = log
   }
 
   /// Starts the thread that calls `expired` with each token whose deadline has passed, unless there is
   /// one: to be called before a deadline is scheduled.
   func ensureStarted(_ expired: @escaping @Sendable (UInt64) -> Void) throws(Errno) {
-    try isStarted.withLock { isStarted throws(Errno) in
-      if !isStarted { try start(expired) }
-      isStarted = true
+    try thread.withLock { thread throws(Errno) in
+      if thread == nil { thread = try start(expired) }
     }
   }
 
-  private func start(_ expired: @escaping @Sendable (UInt64) -> Void) throws(Errno) {
-    try Thread.start(name: "vsoc-timer", stackSize: 256 << 10) { [self] in
-      while true {
-        timer.wait()
-        if isStopped.load(ordering: .acquiring) { return }
-        for token in takeExpired() { expired(token) }
-      }
+  private func start(
+    _ expired: @escaping @Sendable (UInt64) -> Void
+  ) throws(Errno) -> EventThread {
+    let thread = try EventThread()
+    try thread.epoll.add(timer.descriptor, token: Self.timerToken)
+    try thread.start(name: "vsoc-timer") { [self] _ in
+      timer.clear()
+      for token in takeExpired() { expired(token) }
+    } failed: { [log] error in
+      log.error("deadlines are not kept any more: \(error)")
     }
+    return thread
   }
 
   /// Ends the thread.
   func stop() {
     isStopped.store(true, ordering: .releasing)
-    heap.withLock { _ in timer.set(.now) }
+    thread.withLock { $0 }?.stop()
   }
 
   func schedule(_ token: UInt64, at deadline: MonotonicInstant) {

@@ -17,6 +17,7 @@ final class OwnAccess: Sendable {
   /// The threads that are opening such a file.
   private let openers = Lock<Set<Int32>>([])
   private let lastSocket = Atomic<UInt64>(0)
+  private let pin = Lock(KnownPin())
 
   /// Of what has just been mounted there.
   init(mountPoint: String) throws(Errno) {
@@ -74,10 +75,21 @@ final class OwnAccess: Sendable {
       let path = root.path("\(Node.factsName)/\(HiddenName.socket(node, number))")
       let socket = try UnixSocket.listen(at: path, mode: 0o600)
       guard isHidden else { return BoundSocket(socket) }
-      let (mountPoint, device) = (mountPoint, device)
-      return BoundSocket(socket, pin: { try? Pin(mountPoint, device) })
+      return BoundSocket(socket, pin: { [self] () throws(Errno) in try sharedPin() })
     }
   }
+
+  /// One for all who keep the mount in use.
+  private func sharedPin() throws(Errno) -> Pin {
+    try pin.withLock { known throws(Errno) in
+      if let pin = known.pin { return pin }
+      let new = try Pin(mountPoint, device)
+      known.pin = new
+      return new
+    }
+  }
+
+  private struct KnownPin { weak var pin: Pin? }
 
   /// Keeps the mount in use.
   private final class Pin: Sendable {

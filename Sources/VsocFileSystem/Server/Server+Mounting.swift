@@ -86,14 +86,11 @@ extension Server {
     logger.notice("keeps \(rights(servesPages: fileSystem.mode.pageCache != nil).description)")
   }
 
-  /// A descriptor is needed for each; the rest is for open files.
-  private static let descriptorsPerPeer = 4
-
   /// Lets virtual machines and host clients come.
   private func servePeers(_ own: OwnAccess) throws(Errno) {
     let fileSystem = fileSystem
     let server = try PeerServer(
-      engine: engine, capacity: max(64, ResourceLimits.descriptors / Self.descriptorsPerPeer),
+      engine: engine, limits: PeerLimits(descriptors: ResourceLimits.descriptors),
       memory: { region throws(Errno) in try fileSystem.memory(of: region, own) }, log: logger)
     peers.withLock { $0 = server }
     // Nothing can be bound in a mount that cannot be written to.

@@ -11,7 +11,10 @@ internal import VsocProtocol
 /// How the sockets of the tree come to be listened to.
 protocol SocketBinding: Sendable {
   /// Sees to it that somebody listens at an end of a region, and calls back.
-  func open(_ end: End, of region: Region, then: @escaping @Sendable () -> Void)
+  ///
+  /// - Parameter user: who looks.
+  func open(
+    _ end: End, of region: Region, for user: UInt32, then: @escaping @Sendable () -> Void)
 }
 
 /// Has the server of peers listen, at sockets that the daemon binds in its own mount.
@@ -19,11 +22,14 @@ struct TreeSockets: SocketBinding {
   let server: PeerServer
   let own: OwnAccess
 
-  func open(_ end: End, of region: Region, then: @escaping @Sendable () -> Void) {
+  func open(
+    _ end: End, of region: Region, for user: UInt32, then: @escaping @Sendable () -> Void
+  ) {
     let node = Node.file(Node.RegionEnd(region: region.index, end: end), .ivshmem).number
     let own = own
     server.open(
-      Door(to: end, of: region) { () throws(Errno) in try own.bindSocket(to: node) }, then: then)
+      Door(to: end, of: region, for: user) { () throws(Errno) in try own.bindSocket(to: node) },
+      then: then)
   }
 }
 
@@ -40,8 +46,9 @@ extension VsocFileSystem {
       request.reply(node: node, attributes, entryTimeout: 0)
       return
     }
+    let user = request.caller.uid
     let waiting = Waiting(request)
-    binding.open(end.end, of: region) {
+    binding.open(end.end, of: region, for: user) {
       waiting.take()?.reply(node: node, attributes, entryTimeout: 0)
     }
   }

@@ -29,6 +29,12 @@ attack_function attack_keep_mapping;
 attack_function attack_punch;
 attack_function attack_pin_areas;
 attack_function attack_nest;
+/* connections.c */
+attack_function attack_idle, attack_flood;
+/* directory.c */
+attack_function attack_list, attack_change;
+/* bell.c */
+attack_function attack_bell;
 
 /* A line of output, at once. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -23,6 +23,11 @@ static const struct attack attacks[] = {
     {"punch", 4, attack_punch},
     {"pin-areas", 3, attack_pin_areas},
     {"nest", 3, attack_nest},
+    {"idle", 2, attack_idle},
+    {"flood", 2, attack_flood},
+    {"list", 2, attack_list},
+    {"change", 1, attack_change},
+    {"bell", 1, attack_bell},
 };
 
 void say(const char *format, ...) {

@@ -35,7 +35,7 @@ def stalled(daemon, count):
     wait_for_nobody()
     eventually(
         f"{before} descriptors are open again, not {descriptors(daemon)}",
-        lambda: descriptors(daemon) <= before + 6,
+        lambda: descriptors(daemon) <= before + 8,
     )
 
 
@@ -118,7 +118,7 @@ def crowd(daemon):
             other.close()
         machine.wait_for_peers(GUEST)
     wait_for_nobody()
-    eventually("its descriptors are closed", lambda: descriptors(daemon) <= before + 6)
+    eventually("its descriptors are closed", lambda: descriptors(daemon) <= before + 8)
 
 
 def poisoned(end, how):

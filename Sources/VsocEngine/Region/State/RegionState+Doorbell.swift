@@ -20,11 +20,7 @@ extension RegionState {
 
   /// The bell of `end` was rung: for whom and with what is not known.
   mutating func hear(_ end: End, _ memory: RegionMemory, _ wakes: inout Wakes) {
-    if let bells {
-      for peer in bells.peers where peer.end == end && peer.event !== bells[end] {
-        wakes.events.append(peer.event)
-      }
-    }
+    if let bells { wakes.events += bells.otherEvents(at: end) }
     arrive(at: end, isBare: true, memory, &wakes)
     // Whoever rings here may have taken in what this end has posted. A virtual machine has no other way to
     // tell: it cannot wake a futex of ours. (Pollers have been told by now, and look at both.)

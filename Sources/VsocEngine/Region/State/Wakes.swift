@@ -46,7 +46,7 @@ struct Wakes {
   }
 
   /// Wakes them all. No lock may be held.
-  consuming func deliver(_ parking: Parking) {
+  consuming func deliver(_ parking: Parking, ringingBy bells: BellWatch) {
     // Our sleepers before plain ones: a FUTEX_WAKE wakes the thread that listens on the word as
     // well, which is not to run before those who wait for it. Both before the readers, who may
     // rely on everybody at an offset being awake when they are told of it.
@@ -72,7 +72,7 @@ struct Wakes {
       parking.forget(write)
       write.completion(write.posted, nil)
     }
-    for event in events { event.ring() }
+    for event in events { bells.ring(event) }
     let isCrowd = observers.count > Self.crowd
     for observer in observers { observer.readinessMayHaveChanged(isOneOfMany: isCrowd) }
   }
