@@ -20,6 +20,12 @@ package struct MountedRoot: ~Copyable, Sendable {
     place = found
   }
 
+  /// A directory in it, as a place.
+  package func openPlace(_ name: String) throws(Errno) -> Descriptor {
+    let path = path(name)
+    return Descriptor(owning: try check { unsafe vsocfs_open_place(path) })
+  }
+
   /// An absolute path of something in it, as long as this lives.
   package func path(_ name: String) -> String { "/proc/self/fd/\(place.raw)/\(name)" }
 }

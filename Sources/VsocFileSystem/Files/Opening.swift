@@ -39,7 +39,7 @@ extension VsocFileSystem {
       } else {
         open(request, kind, of: region, end.end, flags)
       }
-    case .root, .facts, .end:
+    case .root, .facts, .own, .end:
       request.fail(.isDirectory)
     case nil:
       request.fail(.noSuchFileOrDirectory)

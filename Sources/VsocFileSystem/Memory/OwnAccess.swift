@@ -7,7 +7,12 @@ internal import Synchronization
 internal import SystemPackage
 internal import VsocPeers
 
-/// How the daemon uses files of its own mount: by names that only its own threads find.
+/// How the daemon uses files of its own mount: by names that only its own threads find, in a directory that
+/// nobody else can enter.
+///
+/// A client that reads a directory into a page of his that does not come holds the directory's lock, and
+/// with one who waits to change it, everybody else is kept out. So no lock is needed of a directory that clients
+/// reach: the kernel knows the way to the daemon's own, whose name it keeps (`holdDirectory`).
 ///
 /// What one of them asks meanwhile is answered without waiting for a worker (`Session`).
 final class OwnAccess: Sendable {
@@ -17,6 +22,7 @@ final class OwnAccess: Sendable {
   /// The threads that are opening such a file.
   private let openers = Lock<Set<Int32>>([])
   private let lastSocket = Atomic<UInt64>(0)
+  private let directory = Lock<Held?>(nil)
   private let pin = Lock(KnownPin())
 
   /// Of what has just been mounted there.
@@ -24,6 +30,59 @@ final class OwnAccess: Sendable {
     self.mountPoint = mountPoint
     device = try check { unsafe vsocfs_mounted_device(mountPoint) }
   }
+
+  // MARK: The way to the directory
+
+  /// Sees to it that the kernel does not forget the daemon's own directory, if this process may hold it without
+  /// keeping the mount in use: by way of a copy of the mount. Otherwise it forgets it when memory is short.
+  ///
+  /// As long as it is held, the file system stays, also when nobody has it mounted any more: `mountsChanged`
+  /// lets it go then.
+  func holdDirectory() throws(Errno) {
+    guard geteuid() == 0 else {
+      // It is known from now on.
+      return try asOwn { () throws(Errno) in
+        let root = try MountedRoot(of: mountPoint, device: device, isHidden: false)
+        _ = try root.openPlace(Node.ownName)
+      }
+    }
+    let place = try asOwn { () throws(Errno) in
+      try MountedRoot(of: mountPoint, device: device, isHidden: true).openPlace(Node.ownName)
+    }
+    let mounts = try MountEvents()
+    let held = Held(place, mounts)
+    directory.withLock { $0 = held }
+  }
+
+  /// Has `token` reported when mounts have changed.
+  func watchMounts(_ epoll: borrowing Epoll, token: UInt64) throws(Errno) {
+    guard let held = directory.withLock({ $0 }) else { return }
+    try held.mounts.add(to: epoll, token: token)
+  }
+
+  /// Lets the directory go if the file system is mounted nowhere any more that this process sees.
+  func mountsChanged() throws(Errno) {
+    guard let held = directory.withLock({ $0 }), try !held.mounts.contains(device: device) else {
+      return
+    }
+    directory.withLock { $0 = nil }
+    // The last to hold it ends the file system, and waits until clients' stores are written back.
+    try Thread.start(name: "vsoc-umount") { held.letGo() }
+  }
+
+  private final class Held: Sendable {
+    private let place: Lock<Descriptor?>
+    let mounts: MountEvents
+
+    init(_ place: consuming Descriptor, _ mounts: consuming MountEvents) {
+      self.place = Lock(place)
+      self.mounts = mounts
+    }
+
+    func letGo() { _ = place.withLock { $0.take() } }
+  }
+
+  // MARK: Its names
 
   /// Whether this thread of the daemon is using such a name.
   func isOpening(_ thread: Int32) -> Bool {
@@ -42,7 +101,7 @@ final class OwnAccess: Sendable {
   /// Opens a file to be read and written.
   func open(_ name: HiddenName) throws(Errno) -> Descriptor {
     try asOwn { () throws(Errno) in
-      let path = "\(Node.factsName)/\(name)"
+      let path = "\(Node.ownName)/\(name)"
       return Descriptor(
         owning: try check { unsafe vsocfs_open_mounted(mountPoint, device, path) })
     }
@@ -72,7 +131,7 @@ final class OwnAccess: Sendable {
       let root = try MountedRoot(of: mountPoint, device: device, isHidden: isHidden)
       // Not one that the kernel may remember.
       let number = lastSocket.wrappingAdd(1, ordering: .relaxed).newValue
-      let path = root.path("\(Node.factsName)/\(HiddenName.socket(node, number))")
+      let path = root.path("\(Node.ownName)/\(HiddenName.socket(node, number))")
       let socket = try UnixSocket.listen(at: path, mode: 0o600)
       guard isHidden else { return BoundSocket(socket) }
       return BoundSocket(socket, pin: { [self] () throws(Errno) in try sharedPin() })

@@ -42,6 +42,7 @@ extension Server {
       fileSystem.mode = .passthrough(BackingFiles(session))
       try session.start(.adaptive(Self.workers))
     }
+    try own.holdDirectory()
     try servePeers(own)
     try addLinks()
     var statistics = statvfs()

@@ -134,14 +134,20 @@ package final class Server: Sendable {
   /// - Returns: why it ended, for the log.
   @discardableResult
   package func run(until stop: borrowing Descriptor) -> String {
-    enum Token { static let (stop, interrupt, end): (UInt64, UInt64, UInt64) = (1, 2, 3) }
+    enum Token {
+      static let (stop, interrupt, end, mounts): (UInt64, UInt64, UInt64, UInt64) = (1, 2, 3, 4)
+    }
+    let own = fileSystem.own.withLock { $0 }
     do throws(Errno) {
       let epoll = try Epoll()
       try epoll.add(stop, token: Token.stop)
       try epoll.add(interrupts.event.descriptor, token: Token.interrupt)
       try epoll.add(ended.event.descriptor, token: Token.end)
+      try own?.watchMounts(epoll, token: Token.mounts)
+      if let own { mountsChanged(own) }
       while true {
         let tokens = try epoll.wait()
+        if let own, tokens.contains(Token.mounts) { mountsChanged(own) }
         if tokens.contains(Token.interrupt) {
           for token in interrupts.take() { engine.parking.abandon(token: token, .interrupted) }
         }
@@ -161,6 +167,14 @@ package final class Server: Sendable {
     } catch {
       logger.error("nobody watches that the end of the mount comes: \(error)")
       return nil
+    }
+  }
+
+  private func mountsChanged(_ own: OwnAccess) {
+    do throws(Errno) {
+      try own.mountsChanged()
+    } catch {
+      logger.error("an unmount may not be noticed: \(error)")
     }
   }
 

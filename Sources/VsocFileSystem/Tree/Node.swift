@@ -9,6 +9,8 @@ enum Node: Hashable, Sendable {
   case root
   case facts
   case fact(Fact)
+  /// The daemon's own directory: its names are found by its own threads, and stand in no listing.
+  case own
   case end(RegionEnd)
   case file(RegionEnd, EndFile)
 
@@ -63,6 +65,8 @@ enum Node: Hashable, Sendable {
   }
 
   static let factsName = ".vsocfs"
+  static let ownName = ".vsocfs-own"
+  private static let ownNumber: UInt64 = 0xff
   static let peerName = "peer"
 
   /// Region's nodes: index, then a bit for the end, then the file (0: the directory).
@@ -73,6 +77,7 @@ enum Node: Hashable, Sendable {
     switch number {
     case 1: self = .root
     case 2: self = .facts
+    case Self.ownNumber: self = .own
     case 3..<0x100:
       guard let fact = Fact(rawValue: number) else { return nil }
       self = .fact(fact)
@@ -94,6 +99,7 @@ enum Node: Hashable, Sendable {
     switch self {
     case .root: 1
     case .facts: 2
+    case .own: Self.ownNumber
     case .fact(let fact): fact.rawValue
     case .end(let end): Self.number(of: end)
     case .file(let end, let file): Self.number(of: end) + file.rawValue
@@ -107,7 +113,7 @@ enum Node: Hashable, Sendable {
   /// Which end of which region the node belongs to.
   var regionEnd: RegionEnd? {
     switch self {
-    case .root, .facts, .fact: nil
+    case .root, .facts, .fact, .own: nil
     case .end(let end), .file(let end, _): end
     }
   }
@@ -118,7 +124,7 @@ enum Node: Hashable, Sendable {
 
   var isDirectory: Bool {
     switch self {
-    case .root, .facts, .end: true
+    case .root, .facts, .own, .end: true
     case .fact, .file: false
     }
   }

@@ -31,6 +31,8 @@ extension VsocFileSystem {
         node, uid: root.uid, gid: root.gid, mode: root.mode, links: 3 + engine.regionCount)
     case .facts:
       return directory(node, uid: owner.uid, gid: owner.gid, mode: 0o555, links: 2)
+    case .own:
+      return directory(node, uid: geteuid(), gid: owner.gid, mode: 0o700, links: 2)
     case .fact:
       return file(node, uid: owner.uid, gid: owner.gid, mode: 0o444, size: 0, time: mountTime)
     case .end(let end):
@@ -122,7 +124,7 @@ extension VsocFileSystem {
         if let uid = changes.uid { root.uid = uid }
         if let gid = changes.gid { root.gid = gid }
       }
-    case .facts, .fact:
+    case .facts, .fact, .own:
       guard changes.mode == nil, changes.uid == nil, changes.gid == nil else {
         throw .notPermitted
       }

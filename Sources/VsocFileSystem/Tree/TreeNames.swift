@@ -17,9 +17,8 @@ extension VsocFileSystem {
     _ request: consuming Request<Answer.Entry>, parent number: UInt64, name: String
   ) {
     guard let parent = Node(number) else { return request.fail(.noSuchFileOrDirectory) }
-    if parent == .facts, let hidden = OwnAccess.HiddenName(name) {
-      return lookupHidden(request, hidden)
-    }
+    if parent == .own { return lookupHidden(request, OwnAccess.HiddenName(name)) }
+    if parent == .root, name == Node.ownName { return lookupOwn(request) }
     guard let node = child(of: parent, named: name), let attributes = attributes(of: node) else {
       return request.fail(.noSuchFileOrDirectory)
     }
@@ -52,14 +51,23 @@ extension VsocFileSystem {
     }
   }
 
+  /// The daemon's own directory. The kernel keeps the name for good: to look it up again it would need the lock
+  /// of the directory above, which clients can hold.
+  private func lookupOwn(_ request: consuming Request<Answer.Entry>) {
+    guard waitsItself(request.caller.pid), let attributes = ownAttributes(of: .own) else {
+      return request.fail(.noSuchFileOrDirectory)
+    }
+    request.reply(node: Node.own.number, attributes, entryTimeout: 1e9)
+  }
+
   /// The daemon's own name of a region's memory, whose node is that of `data`; or of an area, whose
   /// node is the one that its holder has open. Nobody else is to find it.
   private func lookupHidden(
-    _ request: consuming Request<Answer.Entry>, _ name: OwnAccess.HiddenName
+    _ request: consuming Request<Answer.Entry>, _ name: OwnAccess.HiddenName?
   ) {
     guard waitsItself(request.caller.pid) else { return request.fail(.noSuchFileOrDirectory) }
     switch name {
-    case .socket:
+    case .socket, nil:
       // There is none before it is bound, and nobody else looks for it.
       request.fail(.noSuchFileOrDirectory)
     case .region(let region):
@@ -97,7 +105,7 @@ extension VsocFileSystem {
         return .end(Node.RegionEnd(region: end.region, end: .host))
       }
       return Node.EndFile.all(of: end.end).first { $0.name == name }.map { .file(end, $0) }
-    case .fact, .file:
+    case .fact, .own, .file:
       return nil
     }
   }
@@ -119,7 +127,7 @@ extension VsocFileSystem {
       let files = Node.EndFile.all(of: end.end).map { ($0.name, Node.file(end, $0)) }
       guard end.end == .guest else { return files }
       return files + [(Node.peerName, .end(Node.RegionEnd(region: end.region, end: .host)))]
-    case .fact, .file:
+    case .fact, .own, .file:
       return []
     }
   }

@@ -74,7 +74,7 @@ extension VsocFileSystem {
   package func makeNode(
     _ request: consuming Request<Answer.Entry>, parent number: UInt64, name: String, mode: UInt32
   ) {
-    guard Node(number) == .facts, mode & S_IFMT == S_IFSOCK, waitsItself(request.caller.pid),
+    guard Node(number) == .own, mode & S_IFMT == S_IFSOCK, waitsItself(request.caller.pid),
       case .socket(let socket, _)? = OwnAccess.HiddenName(name),
       let node = Node(socket), node.isSocket, let attributes = attributes(of: node)
     else { return request.fail(.notPermitted) }

@@ -19,6 +19,29 @@ extension MountTests {
       #expect(try machine.line(within: milliseconds) == "1 served", sourceLocation: sourceLocation)
     }
 
+    @Test(arguments: [".vsocfs", "own", ""])
+    func `a directory whose lock is held keeps nobody from connecting`(_ held: String) throws {
+      try withLayout(HostileLayout.text()) { mount in
+        // The ways to them are known.
+        try mount.victimRings(10)
+        try expectMachine(mount)
+        let slow = try SlowPages()
+        let lister = try mount.attack("list", mount(held), slow.page())
+        #expect(try lister.line() == "begins")
+        try Proc.waitForSleepers(lister.pid, at: .request, count: 1)
+        let changer = try mount.attack("change", mount(held))
+        #expect(try changer.line() == "begins")
+        for end in ["victim", "victim/peer"] { try expectMachine(mount, end) }
+        try mount.victimRings()
+        if held != "" {
+          #expect(try mount.shell("ls -l $M/victim $M/victim/peer > /dev/null").status == 0)
+        }
+        try slow.letGo()
+        #expect(try lister.wait() == 0)
+        _ = try changer.wait()
+      }
+    }
+
     @Test func `one user does not take all connections`() throws {
       try withLayout(HostileLayout.text(), through: ["prlimit", "--nofile=2032"]) { mount in
         mount.expectedLogLines = ["connections are taken", "cannot be given"]

@@ -217,6 +217,7 @@ extension MountTests {
           while [ -d $M ]; do
             for name in memory-1 memory-2 area-1 area-2 area-4294967296; do
               [ -e $M/.vsocfs/$name ] && echo found $name
+              [ -e $M/.vsocfs-own/$name ] && echo found $name
             done
           done
           """)

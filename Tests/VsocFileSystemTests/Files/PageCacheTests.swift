@@ -153,8 +153,8 @@ import VsocProtocol
       try wire.removeDirectory("x")
       // The daemon's own way to what it wants to map.
       mapping.add(opener)
-      let facts = try wire.lookup(".vsocfs", caller: opener).node
-      let own = try wire.lookup("memory-1", in: facts, caller: opener)
+      let hidden = try wire.lookup(".vsocfs-own", caller: opener).node
+      let own = try wire.lookup("memory-1", in: hidden, caller: opener)
       let file = try wire.open(own.node, caller: opener)
       #expect(isPaged(file))
       #expect(try wire.read(file, size: 4, offset: 4) == [0, 0, 16, 0])
@@ -209,33 +209,43 @@ import VsocProtocol
   @Test func `The daemon's own names are nobody else's`() throws {
     try withTree(pageCache: mapping) { tree in
       let wire = tree.wire
-      let facts = try wire.node(at: ".vsocfs")
+      #expect(throws: Errno.noSuchFileOrDirectory) { try wire.lookup(".vsocfs-own") }
       let names = [
         "memory-1", "memory-2", "memory-", "memory-01x", "memory--1", "memory-4294967296",
       ]
-      for name in names {
-        #expect(throws: Errno.noSuchFileOrDirectory) { try wire.lookup(name, in: facts) }
-      }
       mapping.add(opener)
-      #expect(throws: Errno.noSuchFileOrDirectory) { try wire.lookup("memory-1", in: facts) }
+      let own = try wire.lookup(".vsocfs-own", caller: opener)
+      // The kernel never asks again.
+      #expect(own.entryValidity > 100_000_000)
+      for name in names {
+        #expect(throws: Errno.noSuchFileOrDirectory) { try wire.lookup(name, in: own.node) }
+      }
       for name in names.dropFirst() {
         #expect(throws: Errno.noSuchFileOrDirectory) {
-          try wire.lookup(name, in: facts, caller: opener)
+          try wire.lookup(name, in: own.node, caller: opener)
         }
       }
       // Nor do they stand elsewhere.
       #expect(throws: Errno.noSuchFileOrDirectory) { try wire.lookup("memory-1", caller: opener) }
+      let facts = try wire.node(at: ".vsocfs")
+      #expect(throws: Errno.noSuchFileOrDirectory) {
+        try wire.lookup("memory-1", in: facts, caller: opener)
+      }
       #expect(try wire.names(in: facts) == ["version", "layout", "stats"])
+      #expect(try !wire.names(in: 1).contains(".vsocfs-own"))
+      // Also for root it is none of a user's.
+      #expect(try wire.attributes(of: own.node).permissions == 0o700)
+      #expect(throws: Errno.notPermitted) { try wire.setAttributes(of: own.node, mode: 0o777) }
     }
   }
 
   @Test func `The daemon finds its own file, which is no use of the region`() throws {
     try withTree([region("a"), region("r")], pageCache: mapping) { tree in
       let wire = tree.wire
-      let facts = try wire.node(at: ".vsocfs")
       let doorbell = try wire.open(path: "r/doorbell")
       mapping.add(opener)
-      let entry = try wire.lookup("memory-2", in: facts, caller: opener)
+      let hidden = try wire.lookup(".vsocfs-own", caller: opener).node
+      let entry = try wire.lookup("memory-2", in: hidden, caller: opener)
       // The same file as everybody's; but nobody is to find the name.
       #expect(try entry.node == wire.node(at: "r/data"))
       #expect(entry.entryValidity == 0 && entry.attributeValidity == 0)
@@ -254,7 +264,7 @@ import VsocProtocol
         try wire.open(path: "a/info", caller: opener)
       }
       // Of which nobody has used any yet.
-      let unused = try wire.lookup("memory-1", in: facts, caller: opener)
+      let unused = try wire.lookup("memory-1", in: hidden, caller: opener)
       #expect(throws: Errno.noSuchFileOrDirectory) { try wire.open(unused.node, caller: opener) }
     }
   }
