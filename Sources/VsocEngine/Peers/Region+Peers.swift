@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LinuxSystem
+internal import Logging
 package import SystemPackage
 package import VsocProtocol
 
@@ -55,8 +56,14 @@ extension Region {
 
   /// The bell of an end was rung, once or more often.
   func hearBell(of end: End) {
-    try? updateMemory { state, memory, wakes in
-      state.hear(end, memory, &wakes)
+    do throws(Errno) {
+      try updateMemory { state, memory, wakes in
+        state.hear(end, memory, &wakes)
+      }
+    } catch .noSuchFileOrDirectory, .operationNotSupportedByDevice {
+      // Nobody is there to hear it.
+    } catch {
+      log.error("a ring in region \"\(name)\" is not passed on: \(error)")
     }
   }
 
