@@ -18,9 +18,11 @@ package protocol FileSystem: AnyObject, Sendable {
   func removeDirectory(_ request: consuming Request<Answer.Nothing>, parent: UInt64, name: String)
 
   func open(_ request: consuming Request<Answer.Opened>, node: UInt64, flags: OpenFlags)
+  /// - Parameter isForPages: the kernel wants to fill its page cache, and no caller waits for these bytes
+  ///   in read(2) or its kind.
   func read(
     _ request: consuming Request<Answer.Bytes>, handle: UInt64, offset: UInt64, size: Int,
-    flags: OpenFlags)
+    flags: OpenFlags, isForPages: Bool)
   /// `bytes` are valid during the call.
   func write(
     _ request: consuming Request<Answer.Count>, handle: UInt64, offset: UInt64,

@@ -64,6 +64,24 @@ import Testing
     close()
   }
 
+  @Test func `No read is asked for without a thread that waits for it`() throws {
+    close()
+    let other = try FuseWire()
+    let plain = try Session(fileSystem, options: [], wantsPassthrough: false, ended: {})
+    try plain.attach(other.takeDaemonEnd().release())
+    try plain.start(.adaptive(WorkerPoolSize(minimum: 1, maximum: 1)))
+    let asyncDIO: UInt32 = 1 << 15
+    #expect(try other.initialize().flags & asyncDIO == 0)
+    other.close()
+  }
+
+  @Test func `A read for the page cache is told from others`() throws {
+    _ = try wire.read(.invented(1))
+    _ = try wire.reply(to: wire.beginRead(.invented(1), isForPages: true))
+    #expect(fileSystem.seen.withLock { $0.readsForPages } == [false, true])
+    close()
+  }
+
   // MARK: Requests
 
   @Test func `A request that is dropped is answered with EIO and logged`() throws {

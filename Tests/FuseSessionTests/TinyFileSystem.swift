@@ -25,6 +25,7 @@ final class TinyFileSystem: FileSystem {
     var changes: [AttributeChanges] = []
     /// A read that the test answers.
     var read: RequestBox<Answer.Bytes>?
+    var readsForPages: [Bool] = []
     var opened: RequestBox<Answer.Opened>?
   }
 
@@ -126,8 +127,9 @@ final class TinyFileSystem: FileSystem {
   /// handle 8 only the test says when they are reported.
   func read(
     _ request: consuming Request<Answer.Bytes>, handle: UInt64, offset: UInt64, size: Int,
-    flags: OpenFlags
+    flags: OpenFlags, isForPages: Bool
   ) {
+    seen.withLock { $0.readsForPages.append(isForPages) }
     if handle == 7 { request.reportInterrupt(as: 70) }
     guard handle == 7 || handle == 8 else { return request.reply([1, 2, 3]) }
     let box = RequestBox<Answer.Bytes>(request)

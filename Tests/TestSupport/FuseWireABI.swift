@@ -72,6 +72,10 @@ package enum FuseABI {
   package static let openPassthrough: UInt32 = 1 << 7
 
   package static let rootNode: UInt64 = 1
+
+  /// FUSE_READ_LOCKOWNER: the read has an owner, a number without a meaning, as each of read(2) has.
+  static let readLockOwner: UInt32 = 1 << 1
+  static let lockOwner: UInt64 = 0x5eed_0000_0001
 }
 
 /// Puts integers together to a message; the byte order is the machine's own.

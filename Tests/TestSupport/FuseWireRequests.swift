@@ -167,13 +167,16 @@ extension FuseWire {
   }
 
   /// Sends a read without waiting for the data, which `reply(to:)` has.
+  ///
+  /// - Parameter isForPages: as the kernel reads what it keeps: in nobody's name.
   package func beginRead(
-    _ handle: FuseHandle, size: Int = 4096, offset: UInt64 = 0, caller: Caller = .current
+    _ handle: FuseHandle, size: Int = 4096, offset: UInt64 = 0, caller: Caller = .current,
+    isForPages: Bool = false
   ) throws -> Ticket {
     let arguments = body {
       $0.append64(handle.opened.handle, offset)
-      $0.append(UInt32(size), 0)
-      $0.append64(0)
+      $0.append(UInt32(size), isForPages ? 0 : FuseABI.readLockOwner)
+      $0.append64(isForPages ? 0 : FuseABI.lockOwner)
       $0.append(UInt32(bitPattern: handle.flags), 0)
     }
     return try send(.read, node: handle.node, caller: caller, body: arguments)
@@ -301,11 +304,12 @@ extension FuseWire {
   }
 
   /// The events that are there now. With `schedule`, a notification of `pollHandle` is due as soon
-  /// as that may have changed.
+  /// as that may have changed. poll(2) and its kin ask for errors as well; `isExact`: io_uring does not.
   package func poll(
     _ handle: FuseHandle, pollHandle: UInt64, events: Int32 = POLLIN | POLLOUT,
-    schedule: Bool = true
+    schedule: Bool = true, isExact: Bool = false
   ) throws -> Int32 {
+    let events = isExact ? events : events | POLLERR | POLLHUP
     let arguments = body {
       $0.append64(handle.opened.handle, pollHandle)
       $0.append(schedule ? FuseABI.scheduleNotify : 0, UInt32(bitPattern: events))

@@ -39,6 +39,10 @@ extension Session {
       unsafe connection.pointee.want &= ~UInt32(FUSE_CAP_ATOMIC_O_TRUNC)
       // Pages are memory here: a time that differs from the kernel's own does not make them stale.
       unsafe connection.pointee.want &= ~UInt32(FUSE_CAP_AUTO_INVAL_DATA)
+      // What io_submit(2) and io_uring(7) ask for would be one of the few requests under way that the
+      // kernel does not wait for, releases of files among them, and could not be given up when its
+      // caller is killed: a few reads that wait would hold up everybody else's releases.
+      unsafe connection.pointee.want &= ~UInt32(FUSE_CAP_ASYNC_DIO)
       guard let channel = unsafe userdata?.assumingMemoryBound(to: vsocfs_fuse_channel.self) else {
         return
       }
@@ -133,7 +137,9 @@ extension Session {
     unsafe operations.read = { raw, _, size, offset, file in
       unsafe Session.of(raw!).fileSystem.read(
         Request(raw!), handle: fileHandle(of: file!), offset: UInt64(bitPattern: Int64(offset)),
-        size: size, flags: OpenFlags(rawValue: file!.pointee.flags))
+        size: size, flags: OpenFlags(rawValue: file!.pointee.flags),
+        // Each caller of read(2) has an owner for its locks; the page cache has none.
+        isForPages: file!.pointee.lock_owner == 0)
     }
     unsafe operations.write = { raw, _, bytes, size, offset, file in
       unsafe Session.of(raw!).fileSystem.write(

@@ -240,6 +240,10 @@ package struct PollEvents: OptionSet, Sendable {
   package static let readable = PollEvents(rawValue: UInt32(POLLIN) | UInt32(POLLRDNORM))
   package static let writable = PollEvents(rawValue: UInt32(POLLOUT) | UInt32(POLLWRNORM))
 
+  /// What poll(2) asks for: POLLIN without its synonym POLLRDNORM.
+  package static let input = PollEvents(rawValue: UInt32(POLLIN))
+  package static let hangUp = PollEvents(rawValue: UInt32(POLLHUP))
+
   /// Whether any event of writability is asked for.
   package var asksForWritability: Bool { !isDisjoint(with: .writable) }
 }

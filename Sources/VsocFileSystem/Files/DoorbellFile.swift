@@ -112,7 +112,7 @@ final class DoorbellFile: StreamFile, @unchecked Sendable {
       return request.reply([.readable, .writable])
     }
     var result: PollEvents = []
-    if ready.readable || hasLeftover { result.insert(.readable) }
+    if hasMore(request, events) || ready.readable { result.insert(.readable) }
     if ready.writable { result.insert(.writable) }
     request.reply(result)
   }

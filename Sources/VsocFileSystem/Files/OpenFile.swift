@@ -6,6 +6,12 @@ internal import VsocEngine
 
 /// An open file of the tree. What a kind of file cannot do answers as a Unix file that cannot.
 class OpenFile: @unchecked Sendable {
+  /// Whether the kernel may keep what it reads in its page cache, where it gets by splice(2),
+  /// sendfile(2), readahead(2), a private mapping and the like although reads do not go there. It keeps it
+  /// for good, and a page that it waits for holds up whoever opens or writes the file: so what is
+  /// read must be there at once, and never change.
+  var mayBeReadForPages: Bool { false }
+
   func read(
     _ request: consuming Request<Answer.Bytes>, offset: UInt64, size: Int, flags: OpenFlags
   ) {

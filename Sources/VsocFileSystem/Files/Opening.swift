@@ -248,9 +248,10 @@ extension VsocFileSystem {
 
   package func read(
     _ request: consuming Request<Answer.Bytes>, handle: UInt64, offset: UInt64, size: Int,
-    flags: OpenFlags
+    flags: OpenFlags, isForPages: Bool
   ) {
     guard let file = file(handle) else { return request.fail(.badFileDescriptor) }
+    guard !isForPages || file.mayBeReadForPages else { return request.fail(.invalidArgument) }
     file.read(request, offset: offset, size: size, flags: flags)
   }
 

@@ -61,7 +61,7 @@ final class SignalFile: StreamFile, @unchecked Sendable {
       return request.reply([.readable, .writable])
     }
     var result = PollEvents.writable
-    if isReadable || hasLeftover { result.insert(.readable) }
+    if hasMore(request, events) || isReadable { result.insert(.readable) }
     request.reply(result)
   }
 

@@ -13,6 +13,7 @@ class StreamFile: OpenFile, @unchecked Sendable {
   let pollers: PollState
   /// The rest of a line of which a small read took a part.
   private let leftover = Lock<[UInt8]>([])
+  private let continuation = Continuation()
 
   init(_ region: Region, _ end: End, _ pollers: PollState) {
     self.region = region
@@ -33,31 +34,46 @@ class StreamFile: OpenFile, @unchecked Sendable {
   final override func read(
     _ request: consuming Request<Answer.Bytes>, offset: UInt64, size: Int, flags: OpenFlags
   ) {
+    let thread = request.caller.pid
+    let turn = continuation.beginRead(of: thread, size: size)
+    if turn == .rest { return request.reply([]) }
     pollers.looked()
     let rest = leftover.withLock { rest in
       let part = Array(rest.prefix(size))
       rest.removeFirst(part.count)
       return part
     }
-    guard rest.isEmpty else { return request.reply(rest) }
+    guard rest.isEmpty else { return reply(request, rest, size: size, to: thread) }
     do throws(Errno) {
-      if let lines = try lines(size: size) { return request.reply(take(lines, size: size)) }
+      if let lines = try lines(size: size) {
+        return reply(request, take(lines, size: size), size: size, to: thread)
+      }
     } catch {
       return request.fail(error)
     }
-    if flags.contains(.nonBlocking) { return request.fail(.resourceTemporarilyUnavailable) }
+    if flags.contains(.nonBlocking) || turn == .mustNotWait {
+      return request.fail(.resourceTemporarilyUnavailable)
+    }
 
     let parked = Parked<Answer.Bytes>()
     let wait = wait(size: size) { [self] result in
       parked.finish { request in
         switch result {
-        case .success(let lines): request.reply(self.take(lines, size: size))
+        case .success(let lines):
+          self.reply(request, self.take(lines, size: size), size: size, to: thread)
         case .failure(let reason): request.fail(reason.errno)
         }
       }
     }
     guard let wait else { return request.fail(.invalidArgument) }
     parked.park(request, on: wait)
+  }
+
+  private func reply(
+    _ request: consuming Request<Answer.Bytes>, _ bytes: [UInt8], size: Int, to thread: Int32
+  ) {
+    if bytes.count < size { continuation.readShort(of: thread, rest: size - bytes.count) }
+    request.reply(bytes)
   }
 
   /// What fits of the lines; the rest is kept for the next read.
@@ -67,6 +83,8 @@ class StreamFile: OpenFile, @unchecked Sendable {
     return Array(lines[..<size])
   }
 
-  /// Whether a read would find the rest of a line.
-  var hasLeftover: Bool { leftover.withLock { !$0.isEmpty } }
+  /// Whether a read would find the rest of a line, or the end of one.
+  func hasMore(_ request: borrowing Request<Answer.Readiness>, _ events: PollEvents) -> Bool {
+    continuation.hasRest(for: request.caller.pid, events) || leftover.withLock { !$0.isEmpty }
+  }
 }

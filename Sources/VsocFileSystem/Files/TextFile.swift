@@ -19,6 +19,8 @@ final class TextFile: OpenFile, @unchecked Sendable {
     self.init(SharedVersion(Array(text.utf8)), onClose: onClose)
   }
 
+  override var mayBeReadForPages: Bool { true }
+
   override func read(
     _ request: consuming Request<Answer.Bytes>, offset: UInt64, size: Int, flags: OpenFlags
   ) {
