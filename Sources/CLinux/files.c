@@ -7,8 +7,6 @@
 #include <sys/inotify.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "CLinux.h"
@@ -60,45 +58,6 @@ int vsocfs_copy(int from, int64_t from_offset, int to, int64_t to_offset, int64_
 
 int vsocfs_punch_hole(int fd, int64_t offset, int64_t length) {
   return or_errno(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length));
-}
-
-int vsocfs_read_process(int pid, uint64_t address, void *buffer, size_t length) {
-  struct iovec local = {buffer, length}, remote = {(void *)(uintptr_t)address, length};
-  ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
-  if (n < 0) return -errno;
-  return (size_t)n == length ? 0 : -EFAULT;
-}
-
-/* What the kernel's FUSE makes of a node: its id in two halves, and a generation. */
-struct fuse_file_handle {
-  struct file_handle head;
-  uint32_t words[3];
-};
-enum { FUSE_FILE_HANDLE_TYPE = 0x81 };
-
-int vsocfs_find_node(int pid, int fd, int device, uint64_t *node) {
-  char path[64];
-  struct stat link;
-  struct statx file;
-  snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
-  /* The mode of the link tells for what the descriptor is open. */
-  if (lstat(path, &link) < 0) return -errno;
-  if (!(link.st_mode & 0600)) return -EBADF;
-  int place = open(path, O_PATH | O_CLOEXEC);
-  if (place < 0) return -errno;
-  int result = -ENODEV;
-  /* Of what is known already: nobody's daemon is asked. */
-  if (statx(place, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &file) == 0 &&
-      file.stx_dev_major == 0 && file.stx_dev_minor == (uint32_t)device) {
-    struct fuse_file_handle handle = {.head.handle_bytes = sizeof handle.words};
-    int mount;
-    result = or_errno(name_to_handle_at(place, "", &handle.head, &mount, AT_EMPTY_PATH));
-    if (result == 0 && handle.head.handle_type != FUSE_FILE_HANDLE_TYPE) result = -ENODEV;
-    memcpy(handle.words, handle.head.f_handle, sizeof handle.words);
-    *node = (uint64_t)handle.words[0] << 32 | handle.words[1];
-  }
-  close(place);
-  return result;
 }
 
 int vsocfs_inotify_create(void) { return or_errno(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)); }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import DaemonLog
+internal import DaemonLog
 package import FuseSession
 internal import Glibc
 internal import LinuxSystem
 package import Logging
 internal import Synchronization
 internal import SystemPackage
-package import VsocConfiguration
+internal import VsocConfiguration
 package import VsocEngine
-package import VsocProtocol
+internal import VsocProtocol
 
 /// The tree of SPEC §2 over an engine: translates what the kernel asks into what regions do.
 ///
@@ -35,6 +35,9 @@ package final class VsocFileSystem: FileSystem {
   let links: DeviceLinks?
   /// Nil if nobody can connect.
   let sockets = Lock<(any SocketBinding)?>(nil)
+  /// Looks into callers.
+  let looking: any Looking
+  let claims: ClaimThreads
   private let hasComplained = Atomic(false)
   private let currentMode = Lock(MemoryMode.served)
   private let interrupts: InterruptQueue
@@ -48,9 +51,10 @@ package final class VsocFileSystem: FileSystem {
   /// - Parameters:
   ///   - root: owner and mode of the root directory.
   ///   - defaultGeometry: what mkdir(2) makes.
-  package init(
+  init(
     engine: Engine, root: RootAccess, defaultGeometry: RegionGeometry, version: String,
-    interrupts: InterruptQueue, layoutText: @escaping @Sendable ([RegionConfiguration]) -> String,
+    interrupts: InterruptQueue, looking: any Looking, claims: ClaimThreads,
+    layoutText: @escaping @Sendable ([RegionConfiguration]) -> String,
     keepRoot: @escaping @Sendable (RootAccess) throws -> Void, links: DeviceLinks? = nil,
     log: DaemonLog
   ) {
@@ -64,6 +68,8 @@ package final class VsocFileSystem: FileSystem {
     self.version = version
     self.defaultGeometry = defaultGeometry
     self.interrupts = interrupts
+    self.looking = looking
+    self.claims = claims
     self.layoutText = layoutText
     self.keepRoot = keepRoot
     owner = RootAccess(uid: root.uid, gid: root.gid, mode: 0)
@@ -126,30 +132,25 @@ package final class VsocFileSystem: FileSystem {
     interrupts.add(token)
   }
 
-  /// The handle of a managed region that a thread names by one of its descriptors.
+  /// The handle of a managed region that a caller has named by one of its descriptors.
   ///
-  /// - Throws: EPERM: it is none, or the thread may not be looked at.
-  func handle(_ descriptor: Int32, of thread: OtherThread) throws(Errno) -> AreaHandle {
-    guard let own = own.withLock({ $0 }) else { throw .notPermitted }
-    do throws(Errno) {
-      let node = try thread.node(of: descriptor, on: own.device)
+  /// - Throws: EPERM: it is none, or the caller may not be looked at. What keeps the name from being read.
+  func handle(_ seen: Seen) throws(Errno) -> AreaHandle {
+    switch seen.node {
+    case .found(let node):
       guard let handle = areaNodes[node]?.handle else { throw .notPermitted }
       return handle
-    } catch .permissionDenied {
-      throw cannotLook(at: thread)
-    } catch {
+    case .noWord(let error): throw error
+    case .notFound, nil: throw .notPermitted
+    case .refused:
+      // Once.
+      if !hasComplained.exchange(true, ordering: .relaxed) {
+        logger.warning(
+          "a permission was asked for by way of a manager's descriptor, but the daemon may not look at the caller (thread \(seen.process)): that needs CAP_SYS_PTRACE, or the caller to be of the daemon's user"
+        )
+      }
       throw .notPermitted
     }
-  }
-
-  /// Says so in the log, once.
-  func cannotLook(at thread: OtherThread) -> Errno {
-    if !hasComplained.exchange(true, ordering: .relaxed) {
-      logger.warning(
-        "a permission was asked for by way of a manager's descriptor, but the daemon may not look at the caller (thread \(thread.id)): that needs CAP_SYS_PTRACE, or the caller to be of the daemon's user"
-      )
-    }
-    return .notPermitted
   }
 
   package func getStatistics(_ request: consuming Request<Answer.Statistics>) {

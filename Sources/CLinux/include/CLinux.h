@@ -237,13 +237,6 @@ int vsocfs_copy(int from, int64_t from_offset, int to, int64_t to_offset, int64_
 /* fallocate(2): the flags are not in the module. */
 int vsocfs_punch_hole(int fd, int64_t offset, int64_t length);
 
-/* process_vm_readv(2) of all bytes: 0 or -errno. */
-int vsocfs_read_process(int pid, uint64_t address, void *buffer, size_t length);
-/* The FUSE node that a descriptor of a thread is open for, if it is one of the file system with that
- * minor device number: 0, or -errno (-ENODEV: it is not, -EBADF: it is open for nothing, O_PATH). Asks
- * the kernel only: nothing of a foreign file is opened, and no daemon waited for. */
-int vsocfs_find_node(int pid, int fd, int device, uint64_t *node);
-
 /* inotify(7), not in the module: closes of descriptors that were open for writing. */
 int vsocfs_inotify_create(void);
 /* The watch's number, or -errno. */
@@ -251,5 +244,7 @@ int vsocfs_inotify_watch_closes(int inotify, int fd);
 int vsocfs_inotify_unwatch(int inotify, int watch);
 /* The watches of which something was closed: how many, or -errno. Does not wait. */
 int vsocfs_inotify_read(int inotify, int32_t *watches, int capacity);
+
+#include "CLook.h"
 
 #endif

@@ -43,12 +43,20 @@ extension Server {
       try session.start(.adaptive(Self.workers))
     }
     try own.holdDirectory()
+    try prepareClaims()
     try servePeers(own)
     try addLinks()
     var statistics = statvfs()
     guard unsafe statvfs(path, &statistics) == 0 else {
       throw MountError("\(path): \(Errno(rawValue: errno))")
     }
+  }
+
+  /// So that no claim has to wait for a process to be started.
+  private func prepareClaims() throws(Errno) {
+    guard engine.regions.contains(where: \.isManaged) else { return }
+    try claims.prepare()
+    try looks?.prepare()
   }
 
   private func addLinks() throws {

@@ -32,6 +32,8 @@ package final class Server: Sendable {
   let logger: Logger
   let fileSystem: VsocFileSystem
   private let interrupts: InterruptQueue
+  let looks: Looks?
+  let claims: ClaimThreads
   let session: Session
   private let ended: Ended
   /// In page-cache mode, from before anything is mapped until the connection has ended.
@@ -44,8 +46,11 @@ package final class Server: Sendable {
     init() throws(Errno) { event = try EventDescriptor() }
   }
 
+  /// - Parameter looking: looks into callers; nil: by processes of its own.
   /// - Throws: an error whose description is one line.
-  package init(_ configuration: MountConfiguration, log: DaemonLog) throws {
+  package init(
+    _ configuration: MountConfiguration, log: DaemonLog, looking: (any Looking)? = nil
+  ) throws {
     mountPoint = configuration.mountpoint
     passthrough = configuration.passthrough
     isReadOnly = configuration.isReadOnly
@@ -71,10 +76,14 @@ package final class Server: Sendable {
       try HostSocket(at: path)
     }
     interrupts = try InterruptQueue()
+    looks = try looking == nil ? Looks(log: { logger.error("\($0)") }) : nil
+    let claims = try ClaimThreads()
+    self.claims = claims
     fileSystem = VsocFileSystem(
       engine: engine, root: root,
       defaultGeometry: try RegionGeometry(size: configuration.defaultRegionSize),
       version: "vsocfs \(productVersion)", interrupts: interrupts,
+      looking: looking ?? looks ?? ImmediateLooks(), claims: claims,
       layoutText: { Layout.text(of: $0) },
       keepRoot: { try store?.setRoot($0) }, links: links,
       log: log)
@@ -85,6 +94,9 @@ package final class Server: Sendable {
       wantsPassthrough: passthrough != .off && isPrivileged,
       isVerbose: configuration.isDebug, ended: { ended.event.signal() })
   }
+
+  /// Nanoseconds that claims which are being carried out may take, without anything to wait for.
+  private static let claimPatience: UInt64 = 1_000_000_000
 
   /// How long a daemon of the same store that is about to end is given to do so.
   private static let patience: UInt64 = 2_000_000_000
@@ -183,6 +195,7 @@ package final class Server: Sendable {
     let watch = watchEnd()
     defer { watch?.stop() }
     engine.shutDown()
+    looks?.stop()
     peers.withLock { $0.take() }?.stop()
     hostSocket?.remove()
     links?.removeAll()
@@ -191,6 +204,7 @@ package final class Server: Sendable {
     if fileSystem.mode.pageCache != nil { engine.unmapAll() }
     // What it cannot end ends with this process.
     if session.abort() { ended.event.wait() }
+    claims.stop(within: Self.claimPatience)
     connectionGuard.withLock { $0.take() }?.stop()
     session.stopNotifying()
     fileSystem.disconnect()

@@ -30,7 +30,9 @@ final class ServedTree: Sendable {
 
   /// Serves, without having answered INIT; in page-cache mode it has.
   init(_ configuration: MountConfiguration, pageCache: OwnMapping? = nil) throws {
-    server = try Server(configuration, log: DaemonLog(.standardError, level: .warning))
+    server = try Server(
+      configuration, log: DaemonLog(.standardError, level: .warning),
+      looking: ImmediateLooks())
     wire = try FuseWire()
     let stop = try StopEvent()
     self.stop = stop

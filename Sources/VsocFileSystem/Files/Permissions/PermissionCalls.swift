@@ -14,7 +14,8 @@ struct PermissionCalls: Sendable {
   /// The handle itself, if its region is managed: it is the one that gets the permission. Else the
   /// caller names one by a descriptor, and the region is its manager.
   let area: AreaHandle?
-  /// Whether the file is open for writing, without which nothing can be claimed by way of it.
+  /// Whether the file is open for writing, without which nothing can be claimed by way of it, nor anything
+  /// else be changed that others see.
   let isWritable: Bool
 
   enum Number {
@@ -35,25 +36,28 @@ struct PermissionCalls: Sendable {
     _ request: consuming Request<Answer.Control>, _ number: Number, _ command: ControlCommand,
     input: UnsafeRawBufferPointer
   ) {
-    let caller = OtherThread(request.caller.pid)
     do throws(Errno) {
       switch number {
       case .create:
-        unsafe try claim(input, caller) { () throws(Errno) in
-          // The argument is larger than its number says, so that the kernel did not bring all of it.
-          try descriptor(at: command.argument, of: caller)
-        }
+        let permission = unsafe try permission(input)
+        // The argument is larger than its number says, so that the kernel did not bring all of it.
+        let (address, overflow) = command.argument.addingReportingOverflow(
+          UInt64(MemoryLayout<fd_scoped_permission>.size))
+        guard area != nil || !overflow else { throw .badAddress }
+        return claim(permission, for: .word(address), request)
       case .createSized:
-        unsafe try claim(input, caller) { () throws(Errno) in
-          let offset = MemoryLayout<fd_scoped_permission>.size
-          guard input.count >= offset + MemoryLayout<Int32>.size else { throw .invalidArgument }
-          return unsafe input.loadUnaligned(fromByteOffset: offset, as: Int32.self)
-        }
+        let permission = unsafe try permission(input)
+        let offset = MemoryLayout<fd_scoped_permission>.size
+        guard area == nil else { return claim(permission, for: .number(-1), request) }
+        guard input.count >= offset + MemoryLayout<Int32>.size else { throw .invalidArgument }
+        let descriptor = unsafe input.loadUnaligned(fromByteOffset: offset, as: Int32.self)
+        return claim(permission, for: .number(descriptor), request)
       case .get:
         guard let permission = area?.permission else { throw .noSuchFileOrDirectory }
         return request.reply(output: Self.bytes(permission))
       case .release:
-        try release()
+        guard let area else { throw .noSuchFileOrDirectory }
+        try region.release(area)
       }
     } catch {
       return request.fail(error)
@@ -61,62 +65,95 @@ struct PermissionCalls: Sendable {
     request.reply()
   }
 
-  private func claim(
-    _ input: UnsafeRawBufferPointer, _ caller: OtherThread,
-    _ descriptor: () throws(Errno) -> Int32
-  ) throws(Errno) {
-    let size = MemoryLayout<fd_scoped_permission>.size
-    guard input.count >= size else { throw .invalidArgument }
-    let argument = unsafe input.loadUnaligned(as: fd_scoped_permission.self)
+  private func permission(_ input: UnsafeRawBufferPointer) throws(Errno) -> Permission {
+    guard input.count >= MemoryLayout<fd_scoped_permission>.size else { throw .invalidArgument }
     guard isWritable else { throw .badFileDescriptor }
-    let handle =
-      if let area { area } else { try fileSystem.handle(try descriptor(), of: caller) }
-    try claim(Permission(argument), for: handle, caller)
+    return Permission(unsafe input.loadUnaligned(as: fd_scoped_permission.self))
   }
 
-  /// Carries out what was written.
-  func carryOut(_ text: PermissionText, _ caller: OtherThread) throws(Errno) {
-    var handle = area
-    if let descriptor = text.descriptor {
-      handle = try fileSystem.handle(descriptor, of: caller)
-      guard handle?.region === region else { throw .notPermitted }
+  /// - Parameter place: names the handle, unless it is this one.
+  private func claim(
+    _ permission: Permission, for place: Look.Place, _ request: consuming Request<Answer.Control>
+  ) {
+    look(
+      request, at: area == nil ? place : nil,
+      then: { seen throws(Errno) in
+        let handle = if let area { area } else { try fileSystem.handle(seen) }
+        try claim(permission, for: handle, seen)
+      }, reply: { $0.reply() })
+  }
+
+  /// Carries out what was written, so many bytes.
+  func carryOut(
+    _ text: PermissionText, length: Int, _ request: consuming Request<Answer.Count>
+  ) {
+    do throws(Errno) {
+      switch (text.command, text.descriptor) {
+      case (.release, nil):
+        guard let area else { throw .noSuchFileOrDirectory }
+        try region.release(area)
+        return request.reply(length)
+      case (.claim, nil):
+        // Of a region without a manager.
+        guard area != nil else { throw .notPermitted }
+      case (_, .some): break
+      }
+    } catch {
+      return request.fail(error)
     }
-    switch text.command {
-    case .claim(let permission):
-      // Of a region without a manager.
-      guard let handle else { throw .notPermitted }
-      try claim(permission, for: handle, caller)
-    case .release:
-      guard let handle else { throw .noSuchFileOrDirectory }
-      try region.release(handle)
-    }
+    let place = text.descriptor.map { Look.Place.number($0) }
+    look(
+      request, at: place,
+      then: { seen throws(Errno) in
+        guard let handle = try place == nil ? area : fileSystem.handle(seen),
+          handle.region === region
+        else { throw .notPermitted }
+        switch text.command {
+        case .claim(let permission): try claim(permission, for: handle, seen)
+        case .release: try region.release(handle)
+        }
+      }, reply: { $0.reply(length) })
   }
 
   private func claim(
-    _ permission: Permission, for handle: AreaHandle, _ caller: OtherThread
+    _ permission: Permission, for handle: AreaHandle, _ seen: Seen
   ) throws(Errno) {
     let manager =
       area == nil ? region : fileSystem.engine.region(region.managerIndex) ?? region
-    let process = caller.process
     try handle.region.claim(
       permission, for: handle, managedBy: manager,
-      by: Claimant(process: process.id, name: process.name))
+      by: Claimant(process: seen.process, name: seen.name))
   }
 
-  private func release() throws(Errno) {
-    guard let area else { throw .noSuchFileOrDirectory }
-    try region.release(area)
-  }
-
-  /// The last word of a `fd_scoped_permission_arg` in the caller's memory.
-  private func descriptor(at argument: UInt64, of caller: OtherThread) throws(Errno) -> Int32 {
-    let (address, overflow) = argument.addingReportingOverflow(
-      UInt64(MemoryLayout<fd_scoped_permission>.size))
-    guard !overflow else { throw .badAddress }
-    do throws(Errno) {
-      return try caller.word(at: address)
-    } catch .notPermitted {
-      throw fileSystem.cannotLook(at: caller)
+  /// Looks at the caller, and then does what was asked for, both without this thread; the caller waits. Who
+  /// is interrupted before it is done is told so at once, and it is not done.
+  ///
+  /// - Parameter place: names a descriptor of the caller.
+  private func look<Value>(
+    _ request: consuming Request<Value>, at place: Look.Place?,
+    then body: @escaping @Sendable (Seen) throws(Errno) -> Void,
+    reply: @escaping @Sendable (consuming Request<Value>) -> Void
+  ) {
+    let caller = request.caller
+    let own = fileSystem.own.withLock { $0 }
+    // Nobody has descriptors of what is not mounted.
+    guard place == nil || own != nil else { return request.fail(.notPermitted) }
+    let file = place.flatMap { place in own.map { (place, $0.device) } }
+    let parked = Parked<Value>()
+    let wait = OutsideWait(region) { reason in
+      parked.finish { request in request.fail(reason.errno) }
+    }
+    parked.park(request, on: wait)
+    fileSystem.looking.look(Look(at: caller.pid, file: file), for: caller.uid) { result in
+      fileSystem.claims.run(for: caller.uid) {
+        guard wait.finish() else { return }
+        do throws(Errno) {
+          try body(try result.get())
+        } catch {
+          return parked.finish { request in request.fail(error) }
+        }
+        parked.finish(reply)
+      }
     }
   }
 

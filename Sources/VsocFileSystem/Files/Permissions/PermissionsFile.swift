@@ -69,12 +69,13 @@ final class PermissionsFile: OpenFile, @unchecked Sendable {
     _ request: consuming Request<Answer.Count>, offset: UInt64, bytes: UnsafeRawBufferPointer,
     flags: OpenFlags
   ) {
+    let text: PermissionText
     do throws(Errno) {
-      unsafe try calls.carryOut(PermissionText(bytes), OtherThread(request.caller.pid))
+      text = try unsafe PermissionText(bytes)
     } catch {
       return request.fail(error)
     }
-    request.reply(bytes.count)
+    calls.carryOut(text, length: bytes.count, request)
   }
 
   override func control(
