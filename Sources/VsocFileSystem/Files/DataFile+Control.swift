@@ -21,6 +21,9 @@ extension DataFile {
     guard let number = Number(rawValue: command.number) else {
       return request.fail(.inappropriateIOCTLForDevice)
     }
+    guard permissionCalls.isWritable || !number.isChange else {
+      return request.fail(.badFileDescriptor)
+    }
     // One of ours may be the start of anything; from now on the region is in use as it is.
     do throws(Errno) {
       try seal()
@@ -201,6 +204,17 @@ extension DataFile {
     case maybeSendInterrupt, waitForIncomingInterrupt, describeRegion, selfInterrupt
     case sendInterrupt, condWait, condWake
     case regionInfo, post, drain, signalInject, signalEnable, signalDisable
+
+    /// Whether it changes something for others, which takes a file that is open for writing. Waking
+    /// sleepers changes nothing: they look at their word, and sleep on.
+    var isChange: Bool {
+      switch self {
+      case .maybeSendInterrupt, .selfInterrupt, .sendInterrupt, .post, .drain, .signalInject,
+        .signalEnable, .signalDisable:
+        true
+      case .waitForIncomingInterrupt, .describeRegion, .condWait, .condWake, .regionInfo: false
+      }
+    }
 
     init?(rawValue: UInt32) {
       switch rawValue {
