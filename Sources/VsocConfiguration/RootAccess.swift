@@ -4,7 +4,7 @@
 package struct RootAccess: Hashable, Sendable {
   package var uid: UInt32
   package var gid: UInt32
-  /// Permission bits of a directory.
+  /// Permission bits of a directory, and the sticky bit.
   package var mode: UInt32
 
   package init(uid: UInt32, gid: UInt32, mode: UInt32) {

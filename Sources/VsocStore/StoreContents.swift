@@ -143,7 +143,7 @@ extension RootAccess {
     guard text.last == "\n", words.count == 6,
       words[0] == "uid", let uid = UInt32(words[1]),
       words[2] == "gid", let gid = UInt32(words[3]),
-      words[4] == "mode", let mode = UInt32(words[5].dropLast(), radix: 8), mode <= 0o777
+      words[4] == "mode", let mode = UInt32(words[5].dropLast(), radix: 8), mode <= 0o1777
     else { return nil }
     self.init(uid: uid, gid: gid, mode: mode)
   }

@@ -11,6 +11,27 @@ internal import VsocProtocol
 extension EndAccess {
   /// x wherever there is r: who may read the files may also enter.
   var directoryMode: UInt32 { mode | (mode & 0o444) >> 2 }
+
+  /// The mode of files that chmod(2), or mkdir(2), asks for by that of one of them or of their directory.
+  ///
+  /// - Throws: EPERM: it has bits that would not be kept.
+  static func mode(
+    of requested: UInt32, isDirectory: Bool
+  ) throws(Errno) -> UInt32 {
+    let bits = requested & 0o7777
+    let access = EndAccess(uid: 0, gid: 0, mode: bits)
+    guard bits == (isDirectory ? access.directoryMode : access.mode) else { throw .notPermitted }
+    return access.mode
+  }
+}
+
+extension RootAccess {
+  /// What chmod(2) of the root directory may ask for: the sticky bit, by which nobody removes the regions of
+  /// others, but no setuid and setgid.
+  fileprivate static func mode(of requested: UInt32) throws(Errno) -> UInt32 {
+    guard requested & 0o6000 == 0 else { throw .notPermitted }
+    return requested & 0o1777
+  }
 }
 
 /// What stat(2) tells of each node.
@@ -119,8 +140,9 @@ extension VsocFileSystem {
   private func change(_ node: Node, _ changes: AttributeChanges) throws(Errno) {
     switch node {
     case .root:
+      let mode = try changes.mode.map { mode throws(Errno) in try RootAccess.mode(of: mode) }
       try setRoot { root in
-        if let mode = changes.mode { root.mode = mode & 0o777 }
+        if let mode { root.mode = mode }
         if let uid = changes.uid { root.uid = uid }
         if let gid = changes.gid { root.gid = gid }
       }
@@ -130,6 +152,9 @@ extension VsocFileSystem {
       }
     case .end(let end), .file(let end, _):
       guard let region = engine.region(end.region) else { throw .noSuchFileOrDirectory }
+      let mode = try changes.mode.map { mode throws(Errno) in
+        try EndAccess.mode(of: mode, isDirectory: node.isDirectory)
+      }
       // The size first: it is what can fail. That of any other file is of no meaning.
       // A size of 0 is also how the kernel tells of O_TRUNC, which does nothing here.
       if let size = changes.size, size != 0, case .file(_, .data) = node {
@@ -139,7 +164,7 @@ extension VsocFileSystem {
       try engine.setAccess(of: end.end, of: region) { access in
         access = EndAccess(
           uid: changes.uid ?? access.uid, gid: changes.gid ?? access.gid,
-          mode: changes.mode ?? access.mode)
+          mode: mode ?? access.mode)
       }
     }
   }

@@ -175,9 +175,10 @@ extension VsocFileSystem {
         name.utf8.count > RegionName.maximumLength ? .fileNameTooLong : .invalidArgument)
     }
     let caller = request.caller
-    let access = EndAccess(uid: caller.uid, gid: caller.gid, mode: mode)
     let region: Region
     do throws(Errno) {
+      let access = EndAccess(
+        uid: caller.uid, gid: caller.gid, mode: try EndAccess.mode(of: mode, isDirectory: true))
       region = try makeRegion(
         RegionConfiguration(
           name: regionName, geometry: defaultGeometry, guest: access, host: access),
