@@ -87,6 +87,11 @@ package final class Store: Sendable {
     try lock.share(with: keeper, process: process)
   }
 
+  /// Calls with a file that is in the file system of all others, to be tried.
+  package func withFile(_ body: (Int32) throws(Errno) -> Void) throws(Errno) {
+    try lock.withFile(body)
+  }
+
   // MARK: - What there is
 
   /// All regions, in the order of their indices, which begin at 1.

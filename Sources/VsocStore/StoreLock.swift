@@ -72,6 +72,8 @@ struct StoreLock: ~Copyable, Sendable {
     keeper.keep(file.raw)
   }
 
+  func withFile(_ body: (Int32) throws(Errno) -> Void) throws(Errno) { try body(file.raw) }
+
   private static func holders(_ file: borrowing Descriptor) -> [Int32] {
     guard let bytes = try? file.read(32, at: 0), bytes.last == UInt8(ascii: "\n") else { return [] }
     let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")

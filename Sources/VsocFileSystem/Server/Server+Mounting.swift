@@ -135,9 +135,16 @@ extension Server {
     do {
       let trial = try SharedMemoryFile(name: "vsocfs", size: Int(RegionGeometry.pageSize))
       _ = try BackingFile(trial.descriptor.raw, session: session)
-      return nil
     } catch {
       return "FUSE passthrough cannot be used (it needs CAP_SYS_ADMIN): \(error)"
+    }
+    guard let store else { return nil }
+    do {
+      try store.withFile { file throws(Errno) in _ = try BackingFile(file, session: session) }
+      return nil
+    } catch {
+      // ELOOP: it is a file system on top of another one, as overlayfs is.
+      return "the store's file system cannot do FUSE passthrough: \(error)"
     }
   }
 }
