@@ -109,7 +109,7 @@ let package = Package(
     testTarget(
       "DaemonLogTests", ["DaemonLog", "LinuxSystem", "TestSupport", "CMountTesting", logging]),
     testTarget(
-      "LinuxSystemTests", ["LinuxSystem", "CLinux", "TestSupport", system]),
+      "LinuxSystemTests", ["LinuxSystem", "CLinux", "TestSupport", "vsocfs", system]),
     testTarget(
       "FuseSessionTests",
       [

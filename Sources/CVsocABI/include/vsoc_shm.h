@@ -109,7 +109,8 @@ struct vsoc_cond_wait {
  *
  * Of NAME/data and NAME/peer/data. They return 0, or -1 with errno: what is said at each of them, and
  * of all of them ENODEV when the daemon or the region ends. Calls that wait end with EINTR at a
- * signal. Other numbers, and most of these on other files, are ENOTTY. Those with an offset
+ * signal. Other numbers, and most of these on other files, are ENOTTY. Numbers 0, 2, 5 and 6 change what
+ * others see, and are EBADF on a file that is not open for writing. Those with an offset
  * fail with EADDRNOTAVAIL if it is no multiple of 4, and with E2BIG if its word is not inside the
  * region (or, of a managed region, not inside the file's area). */
 

@@ -36,7 +36,10 @@ struct shm_signal_desc {
  * its side. For those who post through the mapping. */
 #define VSOC_OFFSET_ROUND_TRIP ((uint32_t)1)
 
-/* ---- The ioctls: errors as in vsoc_shm.h ---- */
+/* ---- The ioctls: errors as in vsoc_shm.h ----
+ *
+ * All but VSOCFS_REGION_INFO and VSOCFS_RELEASE_PERMISSION are EBADF on a file that is not open for
+ * writing. */
 
 enum vsocfs_end {
   VSOCFS_END_GUEST = 0,

@@ -28,6 +28,9 @@ extension Server {
         throw MountError(
           "-o ro: not without passthrough (\(obstacle)), as the daemon writes through the mount")
       }
+      if store != nil, isPrivileged, passthrough == .auto, session.hasPassthrough {
+        logger.notice("goes without passthrough: \(obstacle)")
+      }
       // Before there is another thread, which would have a heap of its own.
       vsocfs_reserve_heap()
       // Without the right to, there is less to rely on when memory is short.

@@ -35,6 +35,9 @@ attack_function attack_idle, attack_flood;
 attack_function attack_list, attack_change;
 /* bell.c */
 attack_function attack_bell;
+attack_function attack_reads;
+attack_function attack_cat;
+attack_function attack_slow_claims;
 
 /* A line of output, at once. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -28,15 +28,21 @@ static const struct attack attacks[] = {
     {"list", 2, attack_list},
     {"change", 1, attack_change},
     {"bell", 1, attack_bell},
+    {"reads", 3, attack_reads},
+    {"cat", 1, attack_cat},
+    {"slow-claims", 2, attack_slow_claims},
 };
 
 void say(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
+  /* A line of one thread as a whole. */
+  flockfile(stdout);
   vprintf(format, arguments);
   va_end(arguments);
   putchar('\n');
   fflush(stdout);
+  funlockfile(stdout);
 }
 
 _Noreturn void fail(const char *what) {

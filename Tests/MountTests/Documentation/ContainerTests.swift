@@ -101,7 +101,7 @@ extension MountTests {
       #expect(
         try world.run("grep incoming_posted /mnt/vsoc/demo/info") == "incoming_posted 1\n")
       // Owners that are unknown there.
-      try world.run("chmod 644 /mnt/vsoc/other")
+      try world.run("chmod 755 /mnt/vsoc/other")
       #expect(
         try world.run("unshare --user stat -c %u /mnt/vsoc/other", as: .user) == "65534\n")
       try world.run("umount /mnt/region")

@@ -32,6 +32,37 @@ extension MountTests {
       }
     }
 
+    /// The kernel passes nothing through to a file system that is on top of another one, as the root of a
+    /// container is.
+    @Test(OnlyInMode(.passthrough)) func `a store on overlayfs goes without passthrough`() throws {
+      let directory = try TemporaryDirectory()
+      let (below, above) = (directory.path + "/below", directory.path + "/above")
+      let script = """
+        mkdir $1 $2 && mount -t tmpfs none $1 && mkdir $1/lower $1/upper $1/work
+        mount -t overlay -o lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work none $2
+        """
+      let setup = try ChildProcess("/bin/sh", ["-ec", script, "sh", below, above])
+      #expect(try setup.rest() == "")
+      #expect(try setup.wait() == 0)
+      let mountpoint = directory.path + "/mnt"
+      unsafe mkdir(mountpoint, 0o755)
+      let arguments = ["--store", above + "/store", "--region", "demo"]
+      let refused = try ChildProcess(
+        Programs.daemon, ["-f", "-o", "passthrough=on"] + arguments + [mountpoint])
+      #expect(
+        try refused.rest().contains("the store's file system cannot do FUSE passthrough"))
+      #expect(try refused.wait() == 1)
+      #expect(!Mounts.contains(mountpoint))
+      let mount = try MountedDaemon(
+        ["-o", "passthrough=auto"] + arguments, at: mountpoint, in: directory)
+      defer { mount.clearAway() }
+      mount.expectedLogLines = ["goes without passthrough"]
+      #expect(try mount.facts("demo/info")["mode"] == "page-cache")
+      #expect(mount.allOfLog.contains("the store's file system cannot do FUSE passthrough"))
+      let client = try mount.client()
+      #expect(try client("write", client.open(mount("demo/data")), "written", "0x3000") == "7")
+    }
+
     private enum Ending: String, CaseIterable, CustomTestStringConvertible {
       case umount
       case term = "SIGTERM"
@@ -61,9 +92,9 @@ extension MountTests {
         #expect(try client("truncate", mount("Größe 2/data"), "131072") == "0")
         #expect(try client("mkdir", mount("gone")) == "0")
         #expect(try client("rmdir", mount("gone")) == "0")
-        #expect(try client("chmod", mount("demo/peer"), "0600") == "0")
+        #expect(try client("chmod", mount("demo/peer"), "0700") == "0")
         #expect(try client("chown", mount("demo"), "12", "34") == "0")
-        #expect(try client("chmod", mount.mountpoint, "0711") == "0")
+        #expect(try client("chmod", mount.mountpoint, "01711") == "0")
         // In each way that there is.
         let data = try client.open(mount("demo/data"))
         let memory = try client("map", data, "65536")
@@ -84,7 +115,7 @@ extension MountTests {
           let client = try mount.client()
           #expect(try mount.read(".vsocfs/layout") == layout)
           #expect(try client("list", mount.mountpoint) == ".vsocfs/Größe 2/demo")
-          #expect(try client("stat", mount.mountpoint).hasPrefix("dir 711 0 0 "))
+          #expect(try client("stat", mount.mountpoint).hasPrefix("dir 1711 0 0 "))
           #expect(try client("stat", mount("demo/data")).hasPrefix("file 660 12 34 65536 "))
           #expect(try client("stat", mount("demo/peer/data")).hasPrefix("file 600 0 0 65536 "))
           #expect(try client("stat", mount("Größe 2/data")).hasPrefix("file 640 0 0 131072 "))

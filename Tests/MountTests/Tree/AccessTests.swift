@@ -81,15 +81,34 @@ extension MountTests {
     }
 
     /// Other bits than read and write mean nothing on a file, and a directory's x follows r.
-    @Test func `modes are masked`() throws {
+    @Test func `modes that cannot be kept are refused`() throws {
       try withMount { mount in
         let client = try mount.client()
-        #expect(try client("chmod", mount("demo/data"), "07777") == "0")
-        #expect(try client("stat", mount("demo/data")).hasPrefix("file 666 "))
-        #expect(try client("stat", mount("demo")).hasPrefix("dir 777 "))
-        #expect(try client("chmod", mount("demo"), "0620") == "0")
+        for (path, mode) in [
+          ("demo/data", "07777"), ("demo/data", "0700"), ("demo", "0620"), ("demo", "0711"),
+          ("demo", "01770"), ("demo/peer", "0600"), ("", "02755"),
+        ] {
+          #expect(try client("chmod", mount(path), mode) == "EPERM", "\(path) \(mode)")
+        }
+        #expect(try client("stat", mount("demo")).hasPrefix("dir 770 "))
+        #expect(try client("chmod", mount("demo"), "0720") == "0")
         #expect(try client("stat", mount("demo/data")).hasPrefix("file 620 "))
-        #expect(try client("stat", mount("demo")).hasPrefix("dir 720 "))
+        #expect(try client("mkdir", mount("other"), "0711") == "EPERM")
+        #expect(try client("stat", mount("other")) == "ENOENT")
+      }
+    }
+
+    @Test func `in a sticky root nobody removes what is another's`() throws {
+      try withMount { mount in
+        #expect(try mount.client()("chmod", mount.mountpoint, "01777") == "0")
+        #expect(try mount.client()("stat", mount.mountpoint).hasPrefix("dir 1777 "))
+        let owner = Client(try ChildProcess(Programs.client, [], as: .victim))
+        let other = Client(try ChildProcess(Programs.client, [], as: .attacker))
+        #expect(try owner("mkdir", mount("mine")) == "0")
+        #expect(try other("rmdir", mount("mine")) == "EPERM")
+        #expect(try other("rmdir", mount("demo")) == "EPERM")
+        #expect(try owner("rmdir", mount("mine")) == "0")
+        for client in [owner, other] { client.kill() }
       }
     }
 

@@ -29,10 +29,13 @@ final class ServedTree: Sendable {
   }
 
   /// Serves, without having answered INIT; in page-cache mode it has.
-  init(_ configuration: MountConfiguration, pageCache: OwnMapping? = nil) throws {
+  init(
+    _ configuration: MountConfiguration, pageCache: OwnMapping? = nil,
+    looking: any Looking = ImmediateLooks()
+  ) throws {
     server = try Server(
       configuration, log: DaemonLog(.standardError, level: .warning),
-      looking: ImmediateLooks())
+      looking: looking)
     wire = try FuseWire()
     let stop = try StopEvent()
     self.stop = stop
@@ -98,12 +101,12 @@ final class ServedTree: Sendable {
 /// - Parameter pageCache: for page-cache mode.
 func withTree<Result>(
   _ regions: [RegionConfiguration]? = nil, options: [String] = [], pageCache: OwnMapping? = nil,
-  _ body: (ServedTree) throws -> Result
+  looking: any Looking = ImmediateLooks(), _ body: (ServedTree) throws -> Result
 ) throws -> Result {
   var configuration = try MountConfiguration(
     MountRequest(mountpoint: "/", options: options), uid: 0, gid: 0)
   configuration.regions = try regions ?? [region("r")]
-  let tree = try ServedTree(configuration, pageCache: pageCache)
+  let tree = try ServedTree(configuration, pageCache: pageCache, looking: looking)
   defer {
     tree.wire.close()
     tree.waitForEnd()

@@ -128,7 +128,8 @@ import VsocProtocol
       for (end, other) in [("r", "r/peer"), ("r/peer", "r")] {
         let before = try wire.attributes(of: wire.node(at: other))
         let node = try wire.node(at: "\(end)/\(file)")
-        let changed = try wire.setAttributes(of: node, mode: 0o104642, uid: 7, gid: 8)
+        let mode: UInt32 = file.isEmpty ? 0o40752 : 0o100642
+        let changed = try wire.setAttributes(of: node, mode: mode, uid: 7, gid: 8)
         #expect(try changed == wire.attributes(of: node))
         let directory = try wire.attributes(of: wire.node(at: end))
         #expect(directory.permissions == 0o752)
@@ -139,8 +140,39 @@ import VsocProtocol
         #expect(try wire.attributes(of: wire.node(at: "\(end)/signal")).uid == 9)
         #expect(try wire.attributes(of: wire.node(at: "\(end)/signal")).gid == 8)
         #expect(try wire.attributes(of: wire.node(at: other)) == before)
-        try wire.setAttributes(of: node, mode: 0o660, uid: 0, gid: 0)
+        try wire.setAttributes(of: node, mode: file.isEmpty ? 0o770 : 0o660, uid: 0, gid: 0)
       }
+    }
+  }
+
+  @Test func `Modes that cannot be kept are refused as a whole`() throws {
+    try withTree { tree in
+      let wire = tree.wire
+      for (path, modes) in [
+        ("r", [0o711, 0o660, 0o771, 0o1770, 0o2770, 0o4770, 0o720 | 0o1] as [UInt32]),
+        ("r/peer", [0o600, 0o1700]), ("r/data", [0o700, 0o661, 0o1660, 0o2660, 0o4660]),
+        ("", [0o2755, 0o4755]),
+      ] {
+        let node = try wire.node(at: path)
+        let before = try wire.attributes(of: node)
+        for mode in modes {
+          #expect(throws: Errno.notPermitted) {
+            try wire.setAttributes(of: node, mode: mode, uid: 3, gid: 4)
+          }
+          #expect(try wire.attributes(of: node) == before, "\(path) \(mode)")
+        }
+      }
+      for mode: UInt32 in [0o755, 0o700, 0o750, 0o720, 0] {
+        try wire.setAttributes(of: wire.node(at: "r"), mode: mode)
+        #expect(try wire.attributes(of: wire.node(at: "r")).permissions == mode)
+      }
+      for mode: UInt32 in [0o1777, 0o711, 0o1700] {
+        try wire.setAttributes(of: 1, mode: 0o40000 | mode)
+        #expect(try wire.attributes(of: 1).permissions == mode)
+      }
+      #expect(throws: Errno.notPermitted) { try wire.makeDirectory("x", mode: 0o711, umask: 0) }
+      #expect(throws: Errno.notPermitted) { try wire.makeDirectory("x", mode: 0o1777, umask: 0) }
+      #expect(throws: Errno.noSuchFileOrDirectory) { try wire.node(at: "x") }
     }
   }
 
