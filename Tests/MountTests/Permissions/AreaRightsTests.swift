@@ -62,7 +62,7 @@ extension MountTests {
           #expect(try other.claim(Claim(), way, for: fd, through: manager) == "0")
           #expect(try other("release", "ioctl", fd) == "0")
         }
-        #expect(try root("chmod", mount("buffers"), "0744") == "0")
+        #expect(try root("chmod", mount("buffers"), "0755") == "0")
         let reader = try other.open(mount("buffers/data"), "r")
         #expect(try other.claim(Claim(), for: reader) == "EBADF")
         #expect(try other("open", mount("buffers/data"), "rw") == "EACCES")

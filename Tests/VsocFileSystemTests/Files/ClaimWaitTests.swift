@@ -81,7 +81,7 @@ private final class HeldLooks: Looking {
       let next = try beginClaim(wire, second)
       try looks.finish()
       #expect(try wire.ioctlReply(to: next).result == 0)
-      #expect(try wire.ioctl(handle, Ioctl.getPermission).result == -ENOENT)
+      #expect(throws: Errno.noSuchFileOrDirectory) { try wire.ioctl(handle, Ioctl.getPermission) }
       try wire.release(second)
     }
   }
