@@ -2,15 +2,18 @@
 /*
  * Takes pages out of the file of a store, and leaves no room for others.
  *
- *   punch DATA OFFSET PAGES FILL_DIRECTORY
+ *   punch DATA OFFSET PAGES FILL_DIRECTORY [CLAIMED_PAGES]
  *
  * DATA is mapped; if it is of a managed region, after a claim. FILL_DIRECTORY is a region that is made as
- * large as there is room. Says `full` then, and after it what each of the lines on standard input brings,
+ * large as there is room; what is left then is taken by all of the pages but the first. Says `full` then, and after it what each of the lines on standard input brings,
  * 0 or an errno: `look OFFSET` (the daemon looks at a word), `write OFFSET`, `read OFFSET`, `ring`.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,6 +22,17 @@
 
 #include "areas.h"
 #include "attacker.h"
+
+static sigjmp_buf after_fault;
+
+static void on_fault(int number) { siglongjmp(after_fault, number); }
+
+/* Whether a page of that memory can be had. */
+static bool store(volatile char *memory) {
+  if (sigsetjmp(after_fault, 1)) return false;
+  *memory = 1;
+  return true;
+}
 
 static void fill(const char *directory) {
   char path[4096];
@@ -36,18 +50,19 @@ static void fill(const char *directory) {
 }
 
 int attack_punch(int argc, char **argv) {
-  (void)argc;
-  int fd = open_or_fail(argv[1], O_RDWR);
-  int error = claim(fd, 0x2000, 2, 0x2000, 7);
-  if (error && error != EPERM) fail("claim");
+  int fd = open_or_fail(argv[1], O_RDWR), error = 0;
+  if (argc > 5 && (errno = claim(fd, 0x2000, (uint32_t)number(argv[5]), 0x2000, 7))) fail("claim");
   struct stat status;
   if (fstat(fd, &status) < 0) fail("stat");
   char *memory = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) fail("mmap");
-  if (madvise(memory + number(argv[2]), (size_t)number(argv[3]) * PAGE, MADV_REMOVE) < 0)
-    fail("MADV_REMOVE");
+  char *punched = memory + number(argv[2]);
+  long pages = number(argv[3]);
+  if (madvise(punched, (size_t)pages * PAGE, MADV_REMOVE) < 0) fail("MADV_REMOVE");
   fill(argv[4]);
-  say("full");
+  signal(SIGBUS, on_fault);
+  while (--pages > 0 && store(punched + pages * PAGE)) continue;
+  say(pages > 0 ? "full" : "room for all of them");
   char line[64], verb[16];
   unsigned offset = 0;
   while (fgets(line, sizeof line, stdin)) {

@@ -28,15 +28,16 @@ extension MountTests {
 
     @Test func `a region's file`() throws {
       try withSmallStore(HostileLayout.text()) { mount in
-        let attack = try mount.attack("punch", mount("own/data"), "0x2000", "4", mount("fill"))
+        let attack = try mount.attack("punch", mount("own/data"), "0x2000", "12", mount("fill"))
         defer { attack.kill() }
         #expect(try attack.line() == "full")
         func expect(_ answer: String, _ command: String) throws {
           try attack.send(line: command)
           #expect(try attack.line() == answer, "\(command)")
         }
-        try expect("EIO", "look 0x4000")
-        for command in ["look 0x2000", "write 0x3000", "ring"] { try expect("EIO", command) }
+        for command in ["look 0x2000", "look 0xf000", "write 0x3000", "ring"] {
+          try expect("EIO", command)
+        }
         #expect(count(#"region "own""#, in: mount) == 1, "\(mount.log)")
         try mount.victimRings()
         // With room, and without its users, it is as good as new.
@@ -61,18 +62,18 @@ extension MountTests {
         """)
       try withSmallStore(layout) { mount in
         let client = try mount.client()
-        let other = Claim(begin: 0x8000, end: 0xa000, owner: 0x2100)
+        let other = Claim(begin: 0xe000, end: 0x10000, owner: 0x2100)
         let fd = try client.hold(mount, other)
         let attack = try mount.attack(
-          "punch", mount("buffers/data"), "0", "2", mount("fill"))
+          "punch", mount("buffers/data"), "0", "12", mount("fill"), "12")
         defer { attack.kill() }
         #expect(try attack.line() == "full")
         for _ in 0..<2 {
           try attack.send(line: "look 0x2000")
           #expect(try attack.line() == "EIO")
         }
-        #expect(count(#"area of region "buffers" (8192..<16384)"#, in: mount) == 1, "\(mount.log)")
-        #expect(try client("cond-wait", fd, "0x8000", "1") == "0 wakes=0")
+        #expect(count(#"area of region "buffers" (8192..<57344)"#, in: mount) == 1, "\(mount.log)")
+        #expect(try client("cond-wait", fd, "0xe000", "1") == "0 wakes=0")
         #expect(try client("send", fd) == "0")
         try mount.victimRings()
         attack.kill()
