@@ -122,6 +122,17 @@ extension Region {
   /// What others have begun is waited for.
   func endPermissions() {
     let quiet = try? PermissionTable.Quiet()
+    bringBackAll()
+    let isQuiet = permissions.withLock { table in
+      if table.changing > 0 { table.quiet = quiet }
+      return table.changing == 0
+    }
+    if !isQuiet { quiet?.semaphore.wait() }
+    // What others could not end.
+    bringBackAll()
+  }
+
+  private func bringBackAll() {
     let all = permissions.withLock { table in
       table.isClosed = true
       return table.holdings.filter { table.beginEnd(of: $0) }
@@ -130,11 +141,6 @@ extension Region {
       endSleeps(in: holding.permission)
       bringBackAndFinish(holding, of: nil)
     }
-    let isQuiet = permissions.withLock { table in
-      if table.changing > 0 { table.quiet = quiet }
-      return table.changing == 0
-    }
-    if !isQuiet { quiet?.semaphore.wait() }
   }
 
   // MARK: The steps

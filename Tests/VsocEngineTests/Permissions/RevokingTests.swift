@@ -135,6 +135,28 @@ private final class StubbornKernel: RegionMapping {
     engine.shutDown()
   }
 
+  @Test func `What cannot be revoked while the mount ends is brought back then`() throws {
+    try claim(for: handle)
+    try write("first")
+    kernel.setTakesSizes(false)
+    let (engine, region) = (engine, region)
+    let end = Lock<Call?>(nil)
+    kernel.onSynchronize { [kernel] in
+      kernel.onSynchronize(nil)
+      let call = try? Call { engine.endPermissions() }
+      end.withLock { $0 = call }
+      // What no event tells of.
+      let deadline = MonotonicInstant.after(seconds: Fixture.seconds)
+      while !region.permissions.withLock({ $0.isClosed }), MonotonicInstant.now < deadline {}
+    }
+    #expect(throws: Errno.resourceBusy) { try region.release(handle) }
+    try #require(end.withLock { $0 }).wait()
+    #expect(try word() == 0 && region.permissionCount == 0)
+    #expect(try region.sealedMemory().window.word(at: 0x2000).load() == 0x7372_6966)
+    handle.close()
+    engine.shutDown()
+  }
+
   @Test func `A claim whose size is not taken leaves nothing`() throws {
     try region.write(Array("there".utf8), at: 0x2000)
     kernel.setTakesSizes(false)
