@@ -70,7 +70,7 @@ let package = Package(
     swiftTarget("VsocPeers", ["VsocEngine", "VsocProtocol", "LinuxSystem", system, logging]),
 
     // The tree, the layout file, the daemon.
-    swiftTarget("VsocConfiguration", ["VsocProtocol", "VsocEngine", system]),
+    swiftTarget("VsocConfiguration", ["VsocProtocol", "VsocEngine", "LinuxSystem", system]),
     // The directory in which regions outlive the daemon.
     swiftTarget(
       "VsocStore", ["VsocConfiguration", "VsocEngine", "VsocProtocol", "LinuxSystem", system]),

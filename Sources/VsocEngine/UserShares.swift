@@ -38,12 +38,15 @@ package struct UserShares: Sendable {
 
   /// Gives a user some of it: false, and nothing is given, where it is more than there is for him.
   package mutating func take(_ amount: Int = 1, for user: UInt32) -> Bool {
-    let has = byUser[user] ?? 0
-    let limit = trusted.contains(user) ? capacity : each
-    guard amount <= capacity - used, amount <= limit - has else { return false }
-    used += amount
-    if amount > 0 { byUser[user] = has + amount }
+    guard hasRoom(for: amount, of: user) else { return false }
+    record(amount, of: user)
     return true
+  }
+
+  /// Whether the user would be given so much.
+  package func hasRoom(for amount: Int, of user: UInt32) -> Bool {
+    let limit = trusted.contains(user) ? capacity : each
+    return amount <= capacity - used && amount <= limit - self.amount(of: user)
   }
 
   /// Counts what a user has already, whatever there is.

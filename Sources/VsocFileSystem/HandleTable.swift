@@ -13,7 +13,7 @@ struct HandleTable {
   }
 
   /// What an open file takes is some hundred bytes.
-  private static let capacity = 131_072
+  private static let capacity = 32_768
   /// Of the descriptors that this process may have no user gets more than this part for his open files;
   /// he may have as many again by other ways (docs/security.md).
   private static let descriptorsPart = 8

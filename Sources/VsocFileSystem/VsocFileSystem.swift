@@ -26,7 +26,7 @@ package final class VsocFileSystem: FileSystem {
   let handles: Lock<HandleTable>
   let areaNodes: AreaNodes
   /// Bytes of texts and listings that somebody has open.
-  private static let textCapacity = 64 << 20
+  private static let textCapacity = 32 << 20
   let rootListing: SharedVersions<[DirectoryEntry]>
   private let layout: SharedVersions<[UInt8]>
   /// Nil if it is not mounted.
@@ -44,7 +44,7 @@ package final class VsocFileSystem: FileSystem {
   let log: DaemonLog
   package let logger: Logger
   /// The text of `.vsocfs/layout` for the regions there are.
-  private let layoutText: @Sendable ([RegionConfiguration]) -> String
+  private let layoutText: @Sendable ([RegionConfiguration]) -> [UInt8]
   /// Makes owner and mode of the root directory last as long as the regions.
   private let keepRoot: @Sendable (RootAccess) throws -> Void
 
@@ -54,7 +54,7 @@ package final class VsocFileSystem: FileSystem {
   init(
     engine: Engine, root: RootAccess, defaultGeometry: RegionGeometry, version: String,
     interrupts: InterruptQueue, looking: any Looking, claims: ClaimThreads,
-    layoutText: @escaping @Sendable ([RegionConfiguration]) -> String,
+    layoutText: @escaping @Sendable ([RegionConfiguration]) -> [UInt8],
     keepRoot: @escaping @Sendable (RootAccess) throws -> Void, links: DeviceLinks? = nil,
     log: DaemonLog
   ) {
@@ -120,7 +120,7 @@ package final class VsocFileSystem: FileSystem {
     case .stats: return SharedVersion(Array(statisticsText.utf8))
     case .layout:
       let text = layout.version(engine.generation, for: caller.uid) {
-        let bytes = Array(layoutText(engine.regions.map(\.configuration)).utf8)
+        let bytes = layoutText(engine.regions.map(\.configuration))
         return (bytes, bytes.count)
       }
       guard let text else { throw .tooManyOpenFilesInSystem }

@@ -3,10 +3,12 @@
 """All attacks of vsoc-attacker at once, from two users, for a while, with a victim's rings timed.
 
     endure.py PROGRAMS passthrough|page-cache MINUTES
+    endure.py PROGRAMS passthrough|page-cache each [NAME...]
 
 PROGRAMS is the directory with vsocfs, vsoc-attacker and slow-pages. Needs root. The attackers are nice, so
 that what they take of the processors by themselves is no attack. Says a line a minute, and at the end what
-came of it; the status is 0 if every target was met.
+came of it; the status is 0 if every target was met. With `each` the attacks come one after the other, for
+ten seconds, with a line for each.
 """
 import os
 import shutil
@@ -17,9 +19,14 @@ import tempfile
 import threading
 import time
 
-PROGRAMS, MODE, MINUTES = os.path.realpath(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+PROGRAMS, MODE = os.path.realpath(sys.argv[1]), sys.argv[2]
+IS_EACH = sys.argv[3] == "each"
+MINUTES = 0 if IS_EACH else float(sys.argv[3])
+NAMES = sys.argv[4:]
 ATTACKERS, VICTIM = (33, 34), 5
 IS_PASSTHROUGH = MODE == "passthrough"
+# Regions that have been used have their files, the bells of their ends and what listens to them; helpers are kept.
+KEPT = 40
 P99_LIMIT, MORE_LIMIT, MEMORY_LIMIT, END_LIMIT = 20.0, 100.0, 200 << 10, 5.0
 
 LAYOUT = """{ regions: [
@@ -88,7 +95,6 @@ def attack(name, user, seconds, *arguments):
     process = subprocess.Popen(
         [PROGRAMS + "/vsoc-attacker", *map(str, arguments)], preexec_fn=as_user(user, 19),
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    over.wait(0)
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -150,6 +156,31 @@ def repeat(name, user, seconds, arguments):
         over.wait(0.2)
 
 
+def try_each(mount, store, slows):
+    """One attack after the other."""
+    for listed in zip(*(attacks(mount, store, user, slows[user]) for user in ATTACKERS)):
+        name = listed[0][0]
+        if NAMES and not any(name.startswith(wanted) for wanted in NAMES):
+            continue
+        over.clear()
+        threads = [threading.Thread(target=repeat, args=(name, user, *each[1:]))
+                   for user, each in zip(ATTACKERS, listed)]
+        for thread in threads:
+            thread.start()
+        print("%-26s %6d rounds, mean %7.3f, p99 %7.3f, worst %8.3f ms" % (
+            name, *victim(mount, 10)[:4]), flush=True)
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def clear(mount):
+    """What attackers have made, and were killed before they removed it."""
+    for name in os.listdir(mount):
+        if os.stat(mount + "/" + name).st_uid in ATTACKERS and not name.startswith("own"):
+            os.rmdir(mount + "/" + name)
+
+
 def victim(mount, seconds):
     """Rounds, mean, p99 and worst in milliseconds."""
     output = subprocess.run(
@@ -203,7 +234,9 @@ def main():
     quiet = victim(mount, 10)
     before = descriptors(daemon.pid), memory(daemon.pid)
     slows = {user: Slow(user) for user in ATTACKERS}
-    for user in ATTACKERS:
+    if IS_EACH:
+        try_each(mount, store, slows)
+    for user in () if IS_EACH else ATTACKERS:
         for listed in attacks(mount, store, user, slows[user]):
             threading.Thread(target=repeat, args=(listed[0], user, *listed[1:]), daemon=True).start()
     worst, p99s, most, total, late = 0.0, [], 0, 0, 0
@@ -224,13 +257,17 @@ def main():
     except Exception as error:
         failures.append(str(error))
     over.set()
-    time.sleep(16)
+    time.sleep(0 if IS_EACH else 16)
     for slow in slows.values():
         slow.end()
     after, deadline = None, time.monotonic() + 60
+    try:
+        clear(mount)
+    except OSError as error:
+        failures.append("clear: %s" % error)
     while time.monotonic() < deadline:
         after = descriptors(daemon.pid) if daemon.poll() is None else -1
-        if after <= before[0] + 16:
+        if after <= before[0] + KEPT:
             break
         time.sleep(1)
     try:
@@ -263,7 +300,7 @@ def main():
         failures.append("the victim's rings")
     if most > MEMORY_LIMIT:
         failures.append("memory")
-    if after is None or after > before[0] + 16:
+    if after is None or after > before[0] + KEPT:
         failures.append("descriptors")
     with open(scratch + "/log") as lines:
         text = lines.read().splitlines()

@@ -38,6 +38,7 @@ import VsocProtocol
     let observer = CountingObserver()
     let blocked = region.openDoorbell(.host)
     let polled = region.openDoorbell(.host, observer: observer)
+    #expect(try !region.readiness(of: polled, watchingWritability: false).readable)
     let read = try fixture.park(blocked)
     #expect(read.isWaiting)
     _ = try region.post([0x2000], from: .guest)

@@ -87,25 +87,29 @@ package enum Layout {
   /// The layout of `regions`, in the order of their indices, with every key of every region:
   /// nothing in it depends on the defaults of whoever reads it.
   package static func text(of regions: some Sequence<RegionConfiguration>) -> String {
-    var text = "{\n  regions: [\n"
-    for region in regions {
-      let geometry = region.geometry
-      let manager = region.managedBy.map { quoted($0.description) } ?? "null"
-      text += """
-            {
-              name: \(quoted(region.name.description)), \
-        size: "\(ByteSize(UInt64(geometry.size)))", managed_by: \(manager),
-              nodes_lg2: { guest_to_host: \(geometry.guestToHost.nodesLg2), \
-        host_to_guest: \(geometry.hostToGuest.nodesLg2) },
-              current_version: \(region.currentVersion), \
-        min_compatible_version: \(region.minCompatibleVersion),
-              \(members(of: region.guest)),
-              peer: { \(members(of: region.host)) },
-            },
+    head + regions.map { text(of: $0) }.joined() + tail
+  }
 
-        """
-    }
-    return text + "  ],\n}\n"
+  static let head = "{\n  regions: [\n"
+  static let tail = "  ],\n}\n"
+
+  /// What the layout says of one region.
+  static func text(of region: RegionConfiguration) -> String {
+    let geometry = region.geometry
+    let manager = region.managedBy.map { quoted($0.description) } ?? "null"
+    return """
+          {
+            name: \(quoted(region.name.description)), \
+      size: "\(ByteSize(UInt64(geometry.size)))", managed_by: \(manager),
+            nodes_lg2: { guest_to_host: \(geometry.guestToHost.nodesLg2), \
+      host_to_guest: \(geometry.hostToGuest.nodesLg2) },
+            current_version: \(region.currentVersion), \
+      min_compatible_version: \(region.minCompatibleVersion),
+            \(members(of: region.guest)),
+            peer: { \(members(of: region.host)) },
+          },
+
+      """
   }
 
   private static func members(of access: EndAccess) -> String {

@@ -14,6 +14,8 @@ package final class DoorbellReader: @unchecked Sendable {
   package let region: Region
   package let end: End
   var position: UInt64 = 0
+  /// Whether anyone has polled it, who may be told of a change; sticky.
+  var isPolled = false
   /// Whether anyone polls for room to write; sticky.
   var watchesWritability = false
   weak let observer: (any ReadinessObserver)?
@@ -30,6 +32,8 @@ package final class SignalReader: @unchecked Sendable {
   package let region: Region
   package let end: End
   var seen: UInt64 = 0
+  /// Whether anyone has polled it, who may be told of a change; sticky.
+  var isPolled = false
   weak let observer: (any ReadinessObserver)?
 
   init(region: Region, end: End, observer: (any ReadinessObserver)?) {

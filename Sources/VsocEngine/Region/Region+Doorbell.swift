@@ -57,6 +57,7 @@ extension Region {
     of reader: DoorbellReader, watchingWritability: Bool
   ) throws(Errno) -> (readable: Bool, writable: Bool) {
     try updateMemory { state, memory, _ in
+      reader.isPolled = true
       if watchingWritability { reader.watchesWritability = true }
       return (
         state.isReadable(reader, memory), !memory.outgoing(of: reader.end).isInterruptRaised

@@ -36,7 +36,10 @@ extension Region {
   }
 
   package func isReadable(_ reader: SignalReader) throws(Errno) -> Bool {
-    try updateMemory { state, memory, _ in state.isReadable(reader, memory) }
+    try updateMemory { state, memory, _ in
+      reader.isPolled = true
+      return state.isReadable(reader, memory)
+    }
   }
 
   /// Marks the peer of `end` dirty, and notifies it if the protocol says so.

@@ -25,8 +25,8 @@ package final class Parking: Sendable {
     }
   }
 
-  /// Bytes that are kept for all calls that wait: for some 65,000 of the usual ones.
-  package static let capacity = 64 << 20
+  /// Bytes that are kept for all calls that wait: for some 32,000 of the usual ones.
+  package static let capacity = 32 << 20
 
   private let lastToken = Atomic<UInt64>(0)
   private let state: Lock<State>
@@ -66,6 +66,11 @@ package final class Parking: Sendable {
       abandon(sleeper, .gone)
     }
     return true
+  }
+
+  /// Whether a write of so many offsets could wait for its user: to be asked before much is made of it.
+  package func hasRoom(forWriteOf count: Int, by user: UInt32) -> Bool {
+    state.withLock { $0.shares.hasRoom(for: DoorbellWrite.cost(of: count), of: user) }
   }
 
   /// Forgets a waiter that was claimed.

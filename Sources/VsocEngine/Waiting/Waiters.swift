@@ -50,8 +50,10 @@ package final class DoorbellWrite: Waiter, @unchecked Sendable {
     super.init(region: region, end: end.peer)
   }
 
+  override var cost: Int { Self.cost(of: offsets.count) }
+
   /// For each offset that, and where its text ends.
-  override var cost: Int { Self.usualCost + 8 * offsets.count }
+  static func cost(of count: Int) -> Int { usualCost + 8 * count }
 
   override func enter() throws(Errno) { try region.park(self) }
   override func abandon(_ reason: Abandonment) { completion(posted, reason) }

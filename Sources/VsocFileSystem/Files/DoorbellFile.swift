@@ -44,6 +44,7 @@ final class DoorbellFile: StreamFile, @unchecked Sendable {
     let outcome: PostOutcome
     let mayBlock = !flags.contains(.nonBlocking) && !isAppending
     do throws(Errno) {
+      try checkRoom(for: bytes.count, mayBlock: mayBlock, of: request.caller)
       text = try unsafe DoorbellText(bytes)
       try check(text.offsets)
       outcome =
@@ -62,6 +63,20 @@ final class DoorbellFile: StreamFile, @unchecked Sendable {
       park(request, text, posted: posted)
     }
   }
+
+  /// A long text that could not wait is refused before it is read: many at once would keep others waiting.
+  ///
+  /// - Throws: ENOBUFS.
+  private func checkRoom(
+    for length: Int, mayBlock: Bool, of caller: Caller
+  ) throws(Errno) {
+    guard mayBlock, length > Self.shortLength, length <= DoorbellText.maximumLength else { return }
+    guard region.parking.hasRoom(forWriteOf: length / 2, by: caller.uid) else {
+      throw .noBufferSpace
+    }
+  }
+
+  private static let shortLength = 4096
 
   private func check(_ offsets: [UInt32]) throws(Errno) {
     do throws(OffsetError) {

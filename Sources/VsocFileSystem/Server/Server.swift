@@ -79,12 +79,13 @@ package final class Server: Sendable {
     looks = try looking == nil ? Looks(log: { logger.error("\($0)") }) : nil
     let claims = try ClaimThreads()
     self.claims = claims
+    let layout = LayoutWriter()
     fileSystem = VsocFileSystem(
       engine: engine, root: root,
       defaultGeometry: try RegionGeometry(size: configuration.defaultRegionSize),
       version: "vsocfs \(productVersion)", interrupts: interrupts,
       looking: looking ?? looks ?? ImmediateLooks(), claims: claims,
-      layoutText: { Layout.text(of: $0) },
+      layoutText: { layout.text(of: $0) },
       keepRoot: { try store?.setRoot($0) }, links: links,
       log: log)
     let ended = try Ended()

@@ -20,6 +20,10 @@ struct DoorbellText {
   init(_ text: UnsafeRawBufferPointer) throws(Errno) {
     guard text.count <= Self.maximumLength else { throw .messageTooLong }
     length = text.count
+    // Long texts are what keeps others waiting.
+    let count = unsafe Self.countWords(text)
+    offsets.reserveCapacity(count)
+    ends.reserveCapacity(count)
     var isLineEmpty = true
     var index = 0
     while index < text.count {
@@ -42,6 +46,17 @@ struct DoorbellText {
       }
     }
     if offsets.isEmpty { isBareRing = true }
+  }
+
+  private static func countWords(_ text: UnsafeRawBufferPointer) -> Int {
+    var count = 0
+    var wasSpace = true
+    for unsafe byte in unsafe text {
+      let isSpace = TextNumber.isSpace(byte)
+      if wasSpace, !isSpace { count += 1 }
+      wasSpace = isSpace
+    }
+    return count
   }
 
   /// The length of one offset's line, `0x%08x\n`.

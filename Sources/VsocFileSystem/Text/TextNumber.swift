@@ -23,16 +23,19 @@ enum TextNumber {
       index += 2
     }
     var value: UInt64 = 0
-    var digits = 0
-    while index < text.count, unsafe !isSpace(text[index]) {
-      let digit = unsafe digit(text[index])
+    let (start, end) = (index, text.count)
+    var at = start
+    while at < end {
+      let byte = unsafe text[at]
+      if isSpace(byte) { break }
+      let digit = digit(byte)
       guard digit < base else { throw .invalidArgument }
       // Stays too large, however many digits follow.
       value = min(value * base + digit, UInt64(UInt32.max) + 1)
-      digits += 1
-      index += 1
+      at += 1
     }
-    guard digits > 0 else { throw .invalidArgument }
+    guard at > start else { throw .invalidArgument }
+    index = at
     return value
   }
 
@@ -43,7 +46,7 @@ enum TextNumber {
     UInt32(exactly: unsafe try parse(text, &index)) ?? .max - 3
   }
 
-  private static func digit(_ byte: UInt8) -> UInt64 {
+  @inline(__always) private static func digit(_ byte: UInt8) -> UInt64 {
     switch byte {
     case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt64(byte - UInt8(ascii: "0"))
     case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt64(byte - UInt8(ascii: "a") + 10)

@@ -45,7 +45,7 @@ final class AreaNode: Sendable {
 /// The nodes of managed regions that the kernel knows, with its lookup counts. Ids are not used twice. Each
 /// counts for the user who first looked it up.
 final class AreaNodes: Sendable {
-  private static let capacity = 65_536
+  private static let capacity = 32_768
   /// Beyond all numbers that say what a node is (`Node`).
   private static let firstNumber: UInt64 = 1 << 48
 

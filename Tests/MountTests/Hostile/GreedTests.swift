@@ -21,7 +21,7 @@ extension MountTests.Hostile {
         }
         long.kill()
         // Each keeps 32,768 offsets, of eight bytes.
-        let fitting = (32 << 20) / (1024 + 8 * 32_768)
+        let fitting = (16 << 20) / (1024 + 8 * 32_768)
         let park = try mount.attack(
           "park", mount("own/peer/doorbell"), "\(fitting + 20)", "\(64 << 10)")
         #expect(try park.line() == "filled")

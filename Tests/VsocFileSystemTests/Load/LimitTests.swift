@@ -134,11 +134,11 @@ import VsocProtocol
       let directory = try wire.node(at: "a")
       var nodes: [UInt64] = []
       let found = try by(attacker) {
-        try count(to: 40_000, .tooManyOpenFilesInSystem) { _ in
+        try count(to: 20_000, .tooManyOpenFilesInSystem) { _ in
           nodes.append(try wire.lookup("data", in: directory).node)
         }
       }
-      #expect(found == 32_768)
+      #expect(found == 16_384)
       _ = try by(victim) { try wire.lookup("data", in: directory) }
       try wire.forget(nodes[0])
       _ = try by(attacker) { try wire.lookup("data", in: directory) }
@@ -151,11 +151,11 @@ import VsocProtocol
       let node = try wire.node(at: ".vsocfs/version")
       var handles: [FuseHandle] = []
       let opened = try by(attacker) {
-        try count(to: 70_000, .tooManyOpenFilesInSystem) { _ in
+        try count(to: 20_000, .tooManyOpenFilesInSystem) { _ in
           handles.append(try wire.open(node, flags: O_RDONLY))
         }
       }
-      #expect(opened == 65_536)
+      #expect(opened == 16_384)
       try by(victim) { try wire.release(wire.open(node, flags: O_RDONLY)) }
       try wire.release(handles.removeLast())
       handles.append(try by(attacker) { try wire.open(node, flags: O_RDONLY) })
@@ -188,7 +188,7 @@ import VsocProtocol
       let size = try wire.open(path: ".vsocfs/layout", flags: O_RDONLY)
       let bytes = try wire.readText(size, size: 1 << 20).utf8.count
       var handles = [size]
-      let limit = (32 << 20) / bytes
+      let limit = (16 << 20) / bytes
       let directory = try wire.node(at: "region0")
       let opened = try by(attacker) {
         try count(to: 2 * limit, .tooManyOpenFilesInSystem) { index in

@@ -36,9 +36,7 @@ extension RegionState {
       wakeInterruptWaits(end, &wakes)
     }
     serveDoorbellReads(end, memory, &wakes)
-    for reader in self[end].doorbellReaders where isReadable(reader, memory) {
-      wakes.add(reader.observer)
-    }
+    addReadable(end, memory, &wakes)
     // A peer that works through the mapping has no other bell for its signals.
     signalMayBeDue(end, memory, &wakes)
   }
@@ -82,8 +80,20 @@ extension RegionState {
   ) {
     drain(reader.end, memory, &wakes)
     serveDoorbellReads(reader.end, memory, &wakes)
-    for other in self[reader.end].doorbellReaders
-    where other !== reader && isReadable(other, memory) {
+    addReadable(reader.end, but: reader, memory, &wakes)
+  }
+
+  /// Those who have polled a doorbell that can be read: one look at what is there for all of them.
+  private func addReadable(
+    _ end: End, but reader: DoorbellReader? = nil, _ memory: RegionMemory, _ wakes: inout Wakes
+  ) {
+    let (readers, log) = (self[end].doorbellReaders, self[end].log)
+    guard !readers.isEmpty else { return }
+    let hasArrivals = hasArrivals(end, memory)
+    for other in readers
+    where other.isPolled && other !== reader
+      && (hasArrivals || log.hasEntries(after: other.position))
+    {
       wakes.add(other.observer)
     }
   }

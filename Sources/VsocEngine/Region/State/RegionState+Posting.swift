@@ -94,7 +94,7 @@ extension RegionState {
     }
     // Nobody is left asleep over what stays: pollers look, and a parked read would have drained.
     for end in wakes.refilledEnds {
-      for reader in self[end].doorbellReaders { wakes.add(reader.observer) }
+      for reader in self[end].doorbellReaders where reader.isPolled { wakes.add(reader.observer) }
     }
     wakes.refilledEnds.removeAll()
   }

@@ -38,7 +38,15 @@ extension RegionState {
       acknowledge(end, memory, &wakes)
     }
     serveSignalReads(end, memory, &wakes)
-    for reader in self[end].signalReaders where isReadable(reader, memory) {
+    addReadable(end, memory, &wakes)
+  }
+
+  /// Those who have polled a signal file that can be read: one look at what is there for all of them.
+  private func addReadable(_ end: End, _ memory: RegionMemory, _ wakes: inout Wakes) {
+    guard memory.signal.isEnabled(end) else { return }
+    let (isDue, count) = (memory.signal.isDue(end), self[end].signalCount)
+    for reader in self[end].signalReaders
+    where reader.isPolled && (isDue || count > reader.seen) {
       wakes.add(reader.observer)
     }
   }
@@ -55,8 +63,9 @@ extension RegionState {
     self[end].signalCount += UInt64(rounds)
     wakes.notifications += rounds
     serveSignalReads(end, memory, &wakes)
+    let count = self[end].signalCount
     for other in self[end].signalReaders
-    where other !== reader && other.seen < self[end].signalCount {
+    where other.isPolled && other !== reader && other.seen < count {
       wakes.add(other.observer)
     }
   }
