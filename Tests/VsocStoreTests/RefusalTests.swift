@@ -128,7 +128,7 @@ private struct Damage: CustomTestStringConvertible, Sendable {
       unsafe chmod($0.store + "/regions/b.region", 0o606)
     },
     .text("root", "", noRoot), .text("root", "uid 0 gid 0 mode 0755", noRoot),
-    .text("root", "uid 0 gid 0 mode 1755\n", noRoot), .text("root", "0 0 0755\n", noRoot),
+    .text("root", "uid 0 gid 0 mode 2755\n", noRoot), .text("root", "0 0 0755\n", noRoot),
     .text("permissions", String(repeating: "x", count: 255) + "\n", noPermission),
     .text("permissions", String(repeating: " ", count: 256), noPermission),
     Damage("areas: Not a directory") {

@@ -29,10 +29,10 @@ package final class Ringer: Sendable {
 
   private final class Context: Sendable {
     private let number: UInt64
-    private let zero: Descriptor
+    private let empty: Descriptor
 
     init() throws(Errno) {
-      zero = Descriptor(owning: try result { unsafe open("/dev/zero", O_RDONLY | O_CLOEXEC) })
+      empty = try SharedMemoryFile(name: "vsocfs:ringer", size: 0).takeDescriptor()
       var number: UInt64 = 0
       try check { unsafe vsocfs_ringer_create(&number) }
       self.number = number
@@ -41,8 +41,8 @@ package final class Ringer: Sendable {
     deinit { vsocfs_ringer_destroy(number) }
 
     func ring(_ event: Int32) throws(Errno) {
-      let (number, zero) = (number, zero.raw)
-      try check { vsocfs_ring(number, zero, event) }
+      let (number, file) = (number, empty.raw)
+      try check { vsocfs_ring(number, file, event) }
     }
   }
 }

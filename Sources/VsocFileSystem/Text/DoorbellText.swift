@@ -51,8 +51,8 @@ struct DoorbellText {
   private static func countWords(_ text: UnsafeRawBufferPointer) -> Int {
     var count = 0
     var wasSpace = true
-    for unsafe byte in unsafe text {
-      let isSpace = TextNumber.isSpace(byte)
+    for index in 0..<text.count {
+      let isSpace = unsafe TextNumber.isSpace(text[index])
       if wasSpace, !isSpace { count += 1 }
       wasSpace = isSpace
     }

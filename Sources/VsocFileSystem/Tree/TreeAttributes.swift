@@ -20,7 +20,8 @@ extension EndAccess {
   ) throws(Errno) -> UInt32 {
     let bits = requested & 0o7777
     let access = EndAccess(uid: 0, gid: 0, mode: bits)
-    guard bits == (isDirectory ? access.directoryMode : access.mode) else { throw .notPermitted }
+    let kept = isDirectory ? access.directoryMode : access.mode
+    guard bits & ~kept == 0 else { throw .notPermitted }
     return access.mode
   }
 }

@@ -85,8 +85,8 @@ extension MountTests {
       try withMount { mount in
         let client = try mount.client()
         for (path, mode) in [
-          ("demo/data", "07777"), ("demo/data", "0700"), ("demo", "0620"), ("demo", "0711"),
-          ("demo", "01770"), ("demo/peer", "0600"), ("", "02755"),
+          ("demo/data", "07777"), ("demo/data", "0700"), ("demo", "0621"), ("demo", "0711"),
+          ("demo", "01770"), ("demo/peer", "0611"), ("", "02755"),
         ] {
           #expect(try client("chmod", mount(path), mode) == "EPERM", "\(path) \(mode)")
         }

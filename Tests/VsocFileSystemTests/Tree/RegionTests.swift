@@ -149,8 +149,8 @@ import VsocProtocol
     try withTree { tree in
       let wire = tree.wire
       for (path, modes) in [
-        ("r", [0o711, 0o660, 0o771, 0o1770, 0o2770, 0o4770, 0o720 | 0o1] as [UInt32]),
-        ("r/peer", [0o600, 0o1700]), ("r/data", [0o700, 0o661, 0o1660, 0o2660, 0o4660]),
+        ("r", [0o711, 0o661, 0o771, 0o1770, 0o2770, 0o4770, 0o720 | 0o1] as [UInt32]),
+        ("r/peer", [0o611, 0o1700]), ("r/data", [0o700, 0o661, 0o1660, 0o2660, 0o4660]),
         ("", [0o2755, 0o4755]),
       ] {
         let node = try wire.node(at: path)
