@@ -94,6 +94,11 @@ extension Server {
     logger.notice(
       "mounted at \(mountPoint): \(fileSystem.mode.name), \(regions) \(regions == 1 ? "region" : "regions")"
     )
+    if isShared, fileSystem.mode.pageCache != nil {
+      logger.notice(
+        "clients of one region must trust one another not to hold the kernel's locks on its data (page-cache mode)"
+      )
+    }
     guard isPrivileged else { return }
     logger.notice("keeps \(rights(servesPages: fileSystem.mode.pageCache != nil).description)")
   }

@@ -24,6 +24,8 @@ package final class Server: Sendable {
   let mountPoint: String
   let passthrough: PassthroughMode
   let isReadOnly: Bool
+  /// Whether others than the user who mounts may use it.
+  let isShared: Bool
   let isPrivileged: Bool
   let store: Store?
   let hostSocket: HostSocket?
@@ -54,6 +56,7 @@ package final class Server: Sendable {
     mountPoint = configuration.mountpoint
     passthrough = configuration.passthrough
     isReadOnly = configuration.isReadOnly
+    isShared = configuration.allowOther
     isPrivileged = geteuid() == 0
     let logger = log.logger
     self.logger = logger

@@ -106,7 +106,10 @@ final class MountedDaemon {
 
   var allOfLog: String { contents(of: logPath) ?? "" }
 
-  private static let routine = ["mounted at ", "keeps ", "unmounted", "ended by a signal"]
+  private static let routine = [
+    "mounted at ", "clients of one region must trust one another ", "keeps ", "unmounted",
+    "ended by a signal",
+  ]
 
   // MARK: Its end
 
