@@ -24,19 +24,6 @@ package struct EventDescriptor: ~Copyable, Sendable {
     while unsafe poll(&descriptor, 1, -1) < 0 && errno == EINTR {}
   }
 
-  /// Waits until it is readable, or the time is over: whether it is readable.
-  package func wait(milliseconds: Int) -> Bool {
-    let deadline = MonotonicInstant.now.nanoseconds + UInt64(milliseconds) * 1_000_000
-    var entry = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
-    while true {
-      let now = MonotonicInstant.now.nanoseconds
-      let left = deadline > now ? (deadline - now + 999_999) / 1_000_000 : 0
-      let count = unsafe poll(&entry, 1, Int32(clamping: left))
-      if count > 0 { return true }
-      if count == 0 || errno != EINTR { return false }
-    }
-  }
-
   /// Makes the descriptor unreadable until the next `signal`.
   package func clear() {
     var count: UInt64 = 0

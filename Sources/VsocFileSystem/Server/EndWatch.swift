@@ -47,5 +47,7 @@ final class EndWatch: Sendable {
     }
   }
 
-  private func isEnded(within milliseconds: Int) -> Bool { ended.wait(milliseconds: milliseconds) }
+  private func isEnded(within milliseconds: Int) -> Bool {
+    ended.wait(until: .after(milliseconds: milliseconds))
+  }
 }

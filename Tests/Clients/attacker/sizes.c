@@ -50,7 +50,9 @@ static void start(const char *what, int count) {
   kind = what;
   for (int i = 0; i < count; i++) {
     pthread_t thread;
-    if ((errno = pthread_create(&thread, NULL, disturb, NULL))) fail("thread");
+    if ((errno = pthread_create(&thread, NULL, disturb, NULL)) ||
+        (errno = pthread_detach(thread)))
+      fail("thread");
   }
 }
 
