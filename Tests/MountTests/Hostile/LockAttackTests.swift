@@ -14,7 +14,10 @@ extension MountTests {
       """)
 
     /// - Parameter ends: whether the attacker is gone before the daemon is, as far as he can be.
-    @Test(arguments: [false, true]) func `others go on, and the daemon ends`(_ ends: Bool) throws {
+    @Test(
+      .enabled(if: MountMode.writesBackWithoutLock, "needs Linux 6.16"),
+      arguments: [false, true]) func `others go on, and the daemon ends`(_ ends: Bool) throws
+    {
       try withLayout(Self.layout) { mount in
         let slow = try SlowPages()
         let attacks = try ["shared/data", "own/data"].map { file in

@@ -29,11 +29,17 @@ enum MountMode: String, CaseIterable, CustomStringConvertible {
     return possible.filter { names.contains($0.rawValue) }
   }()
 
-  private static let kernelHasPassthrough: Bool = {
+  private static let kernelHasPassthrough = kernelIsAtLeast(6, 9)
+
+  /// Whether the daemon can wait for writeback without the lock of an inode, which a client can hold in
+  /// page-cache mode: docs/security.md.
+  static let writesBackWithoutLock = kernelIsAtLeast(6, 16)
+
+  private static func kernelIsAtLeast(_ major: Int, _ minor: Int) -> Bool {
     let release = contents(of: "/proc/sys/kernel/osrelease") ?? ""
     let numbers = release.split { !$0.isNumber }.prefix(2).compactMap { Int($0) }
-    return numbers.count == 2 && (numbers[0], numbers[1]) >= (6, 9)
-  }()
+    return numbers.count == 2 && (numbers[0], numbers[1]) >= (major, minor)
+  }
 }
 
 /// Runs each test once in each mode.
