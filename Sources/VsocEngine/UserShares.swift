@@ -46,7 +46,7 @@ package struct UserShares: Sendable {
   /// Whether the user would be given so much.
   package func hasRoom(for amount: Int, of user: UInt32) -> Bool {
     let limit = trusted.contains(user) ? capacity : each
-    return amount <= capacity - used && amount <= limit - self.amount(of: user)
+    return amount == 0 || amount <= capacity - used && amount <= limit - self.amount(of: user)
   }
 
   /// Counts what a user has already, whatever there is.

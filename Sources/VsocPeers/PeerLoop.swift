@@ -184,6 +184,11 @@ final class PeerLoop {
       connection.isQueued = false
       if connections[connection.token] === connection { attempt(connection) }
     }
+    // Whoever was served is let go with his socket, also while there is always somebody to be served.
+    if next > 0, next < queue.count, next >= Self.sendsPerTurn {
+      queue.removeFirst(next)
+      next = 0
+    }
     if next == queue.count {
       queue.removeAll()
       next = 0

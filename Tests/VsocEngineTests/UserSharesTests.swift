@@ -32,6 +32,7 @@ import VsocEngine
     #expect(granted == [true, true, false])
     shares.record(5, of: 33)
     #expect(shares.used == 7 && shares.amount(of: 33) == 7)
+    #expect(shares.hasRoom(for: 0, of: 33) && !shares.hasRoom(for: 1, of: 33))
   }
 
   @Test func `what does not fit gives nothing`() {

@@ -30,9 +30,7 @@ extension Region {
   }
 
   package func close(_ reader: DoorbellReader) {
-    state.withLock { state in
-      state[reader.end].doorbellReaders.removeAll { $0 === reader }
-    }
+    state.withLock { $0.close(reader) }
     parking.abandonAll(.gone) { ($0 as? DoorbellRead)?.reader === reader }
   }
 

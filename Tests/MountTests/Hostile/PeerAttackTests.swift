@@ -88,6 +88,7 @@ extension MountTests {
 
     @Test func `a crowd that reads nothing does not keep the daemon from ending`() throws {
       try withMount { mount in
+        mount.expectedLogLines = ["connections are taken"]
         let crowd = try mount.attack(
           "idle", "1000", mount("demo/ivshmem"), mount("demo/peer/ivshmem"), as: nil)
         #expect(try crowd.line(within: 20_000) == "1000 connected")

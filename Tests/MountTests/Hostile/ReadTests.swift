@@ -43,7 +43,9 @@ extension MountTests.Hostile {
     client.kill()
   }
 
-  @Test(arguments: ["doorbell", "signal"])
+  @Test(
+    .enabled(if: MountMode.splicesByPageCache, "needs Linux 6.5"),
+    arguments: ["doorbell", "signal"])
   func `reads that wait hold nobody else up`(file: String) throws {
     try withLayout(HostileLayout.text(HostileLayout.managed)) { mount in
       for (way, waits) in Self.ways {
@@ -100,7 +102,8 @@ extension MountTests.Hostile {
   }
 
   /// Bytes that the kernel keeps would be those of the first look for good.
-  @Test func `what the daemon serves is not read stale`() throws {
+  @Test(.enabled(if: MountMode.splicesByPageCache, "needs Linux 6.5"))
+  func `what the daemon serves is not read stale`() throws {
     let store = try TemporaryDirectory()
     try withMount(["--region", "demo", "--store", store.path + "/store"]) { mount in
       // In the one mode it is the host end's data, in the other that of a store for who may write.

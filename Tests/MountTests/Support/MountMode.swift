@@ -35,6 +35,9 @@ enum MountMode: String, CaseIterable, CustomStringConvertible {
   /// page-cache mode: docs/security.md.
   static let writesBackWithoutLock = kernelIsAtLeast(6, 16)
 
+  /// Whether splice(2) and its like read into the page cache; before they read as read(2) does, and wait.
+  static let splicesByPageCache = kernelIsAtLeast(6, 5)
+
   private static func kernelIsAtLeast(_ major: Int, _ minor: Int) -> Bool {
     let release = contents(of: "/proc/sys/kernel/osrelease") ?? ""
     let numbers = release.split { !$0.isNumber }.prefix(2).compactMap { Int($0) }

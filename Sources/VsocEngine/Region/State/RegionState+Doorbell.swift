@@ -122,6 +122,12 @@ extension RegionState {
     }
   }
 
+  /// What nobody is left to read is not kept.
+  mutating func close(_ reader: DoorbellReader) {
+    self[reader.end].doorbellReaders.removeAll { $0 === reader }
+    forgetWhatAllHaveRead(reader.end)
+  }
+
   private mutating func forgetWhatAllHaveRead(_ end: End) {
     let last = self[end].log.last
     if self[end].doorbellReaders.allSatisfy({ $0.position == last }) { self[end].log.removeAll() }
